@@ -1,0 +1,249 @@
+"""The one training loop: every stage is a module, a loss, a batch function and a `LoopConfig`.
+
+What is unusual here: a batch is a pure function of its step (`batch_at(step)`), so resuming needs no data
+position beyond the step number, and the same seed gives the same run whether it was interrupted or not.
+Checkpoints are safetensors plus one JSON; no pickle anywhere.
+"""
+
+import json
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+Batch = Any
+LossFn = Callable[[nn.Module, Batch, torch.Generator], tuple[Tensor, dict[str, float]]]
+"""`loss(module, batch, generator) -> (scalar, numbers to log)`; all randomness comes from the generator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How to optimise; what to optimise is the caller's. Every field is part of the lineage."""
+
+    steps: int
+    """Optimiser steps in the whole run."""
+    lr: float
+    """Peak learning rate."""
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    decay: float = 0.4
+    """Last fraction of the run over which the rate falls linearly to zero (1.0 = decay from the start)."""
+    weight_decay: float = 0.02
+    """AdamW weight decay, applied to matrices only (report table 3: .02)."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 0.5
+    """Largest gradient norm (report table 3: .5)."""
+    ema: float = 0.999
+    """Decay of the exponential moving average that ships; warmed up as (1+step)/(10+step)."""
+    seed: int = 0
+    precision: str = "bf16"
+    """`bf16` (autocast over fp32 weights) or `fp32`."""
+    save_every: int = 200
+    log_every: int = 20
+
+
+@dataclass
+class LoopState:
+    """What a run is at a step; everything a checkpoint holds."""
+
+    step: int
+    module: nn.Module
+    ema: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    history: list[dict[str, float]]
+
+
+def train(
+    module: nn.Module,
+    loss_fn: LossFn,
+    batch_at: Callable[[int], Batch],
+    config: LoopConfig,
+    out: Path,
+    *,
+    resume: bool = True,
+    on_save: Callable[[LoopState], None] | None = None,
+) -> LoopState:
+    """Train `module`'s parameters that require gradients; return the final state (`.ema` is what ships).
+
+    Writes `out/checkpoint.safetensors`, `out/checkpoint.json` and `out/metrics.json` every `save_every`
+    steps. With `resume` an existing checkpoint made by the same config continues; one made by another
+    config raises `ValueError`, because the lineage would lie.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    state = _fresh_state(module, config)
+    if resume and (out / "checkpoint.json").exists():
+        _load(state, config, out)
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    module.train()
+    started = time.perf_counter()
+    with _progress() as bar:
+        task = bar.add_task(out.name, total=config.steps, completed=state.step, loss="")
+        for batch in _prefetch(batch_at, state.step, config.steps):
+            rate = learning_rate(config, state.step)
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
+            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
+            with autocast(config.precision):
+                loss, numbers = loss_fn(module, batch, generator)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(trainable, config.clip)
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            _update_ema(state, config)
+            state.step += 1
+            if state.step % config.log_every == 0 or state.step in (1, config.steps):
+                row = {
+                    "step": state.step, "loss": loss.item(), "grad_norm": float(norm), "lr": rate,
+                    "seconds": time.perf_counter() - started, **numbers,
+                }  # fmt: skip
+                state.history.append(row)
+                log.info("train %s", json.dumps(row))
+            bar.update(task, completed=state.step, loss=f"loss {loss.item():.4f}")
+            if state.step % config.save_every == 0 or state.step == config.steps:
+                save(state, config, out)
+                if on_save is not None:
+                    on_save(state)
+    return state
+
+
+def learning_rate(config: LoopConfig, step: int) -> float:
+    """Linear warm-up, plateau, linear decay to zero."""
+    up = min(1.0, (step + 1) / max(1, config.warmup))
+    start = config.steps * (1 - config.decay)
+    down = 1.0 if step < start else max(0.0, (config.steps - step) / max(1.0, config.steps - start))
+    return config.lr * up * down
+
+
+def autocast(precision: str) -> Any:
+    """The context that computes in `precision` on the CPU (weights stay fp32)."""
+    if precision == "bf16":
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    if precision == "fp32":
+        return nullcontext()
+    raise ValueError(f"precision is {precision!r}; use 'bf16' or 'fp32'")
+
+
+def save(state: LoopState, config: LoopConfig, out: Path) -> None:
+    """Write the checkpoint so that a kill at any moment leaves the old or the new one, never half."""
+    tensors = {f"module.{k}": v for k, v in state.module.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in state.ema.items()}
+    moments = state.optimizer.state_dict()["state"]
+    tensors |= {f"optimizer.{i}.{k}": v for i, slots in moments.items() for k, v in slots.items()}
+    # One name a step: the JSON is replaced last and says which tensors belong to it.
+    name = f"checkpoint-{state.step}.safetensors"
+    save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, out / name)
+    meta = {"step": state.step, "config": asdict(config), "tensors": name, "history": state.history}
+    _replace(out / "checkpoint.json", json.dumps(meta))
+    _replace(out / "metrics.json", json.dumps(state.history, indent=1))
+    for old in out.glob("checkpoint-*.safetensors"):
+        if old.name != name:
+            old.unlink()
+
+
+def _fresh_state(module: nn.Module, config: LoopConfig) -> LoopState:
+    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+    ema = {n: p.detach().clone() for n, p in named}
+    return LoopState(step=0, module=module, ema=ema, optimizer=optimizer, history=[])
+
+
+def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
+    meta = json.loads((out / "checkpoint.json").read_text())
+    if meta["config"] != json.loads(json.dumps(asdict(config))):
+        raise ValueError(f"{out} holds a run of another config; use another folder or delete it to start anew")
+    tensors = load_file(out / meta["tensors"])
+    pick = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
+    state.module.load_state_dict(pick("module."))
+    state.ema = pick("ema.")
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in pick("optimizer.").items():
+        index, slot = key.split(".", 1)
+        moments.setdefault(int(index), {})[slot] = value
+    full = state.optimizer.state_dict()
+    full["state"] = moments
+    state.optimizer.load_state_dict(full)
+    state.step, state.history = meta["step"], meta["history"]
+    log.info("resumed %s at step %d", out, state.step)
+
+
+@torch.no_grad()
+def _update_ema(state: LoopState, config: LoopConfig) -> None:
+    decay = min(config.ema, (1 + state.step) / (10 + state.step))
+    live = [p for p in state.module.parameters() if p.requires_grad]
+    torch._foreach_lerp_(list(state.ema.values()), live, 1 - decay)
+
+
+def _prefetch(batch_at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
+    """Yield `batch_at(start..stop)` made two ahead in a thread (numpy and torch release the GIL)."""
+    ready: queue.Queue[Any] = queue.Queue(maxsize=2)
+    closed = threading.Event()
+
+    def produce() -> None:
+        for step in range(start, stop):
+            try:
+                item = batch_at(step)
+            except Exception as error:  # handed to the consumer, which raises it
+                item = error
+            while not closed.is_set():
+                try:
+                    ready.put(item, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+            if closed.is_set() or isinstance(item, Exception):
+                return
+
+    threading.Thread(target=produce, name="batches", daemon=True).start()
+    try:
+        for _ in range(start, stop):
+            item = ready.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        closed.set()
+
+
+def _progress() -> Progress:
+    text = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*text, TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def plot_losses(history: list[dict[str, float]], path: Path, title: str) -> None:
+    """Draw the loss curve of a run as PNG, log scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    axes.plot([row["step"] for row in history], [row["loss"] for row in history])
+    axes.set(title=title, xlabel="step", ylabel="loss")
+    if all(row["loss"] > 0 and math.isfinite(row["loss"]) for row in history):
+        axes.set_yscale("log")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
