@@ -167,7 +167,9 @@ def _fresh_state(module: nn.Module, config: LoopConfig) -> LoopState:
 def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
     meta = json.loads((out / "checkpoint.json").read_text())
     if meta["config"] != json.loads(json.dumps(asdict(config))):
-        raise ValueError(f"{out} holds a run of another config; use another folder or delete it to start anew")
+        raise ValueError(
+            f"{out} holds a run of another config; use another folder or delete it to start anew"
+        )
     tensors = load_file(out / meta["tensors"])
     pick = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
     state.module.load_state_dict(pick("module."))

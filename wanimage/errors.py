@@ -1,17 +1,17 @@
 """The project's errors. A class exists only where callers act differently on it; each is one gRPC status.
 
-    WanError                     (never raised itself)
-    ├── InvalidInput             INVALID_ARGUMENT     the request must change: names field, limit, way out
-    ├── NotFound                 NOT_FOUND            no such session, image, job or blob for this tenant
-    ├── Unauthenticated          UNAUTHENTICATED      no API key, or one that is not known
-    ├── FamilyMismatch           FAILED_PRECONDITION  a job or latent of another weight family
-    ├── Conflict                 ABORTED              somebody else appended first; read again and retry
-    ├── Overloaded               RESOURCE_EXHAUSTED   queues are full; retry after `retry_after` seconds
-    ├── Cancelled                CANCELLED            the client (or an operator) cancelled the work
-    ├── DeadlineExceeded         DEADLINE_EXCEEDED    the deadline passed; what was committed stays
-    ├── Unavailable              UNAVAILABLE          NATS or S3 does not answer; retrying may help
-    ├── DataLoss                 DATA_LOSS            stored bytes are not what their name says
-    └── JobFailed                INTERNAL             a worker gave up on a job; the reason is its own
+WanError                     (never raised itself)
+├── InvalidInput             INVALID_ARGUMENT     the request must change: names field, limit, way out
+├── NotFound                 NOT_FOUND            no such session, image, job or blob for this tenant
+├── Unauthenticated          UNAUTHENTICATED      no API key, or one that is not known
+├── FamilyMismatch           FAILED_PRECONDITION  a job or latent of another weight family
+├── Conflict                 ABORTED              somebody else appended first; read again and retry
+├── Overloaded               RESOURCE_EXHAUSTED   queues are full; retry after `retry_after` seconds
+├── Cancelled                CANCELLED            the client (or an operator) cancelled the work
+├── DeadlineExceeded         DEADLINE_EXCEEDED    the deadline passed; what was committed stays
+├── Unavailable              UNAVAILABLE          NATS or S3 does not answer; retrying may help
+├── DataLoss                 DATA_LOSS            stored bytes are not what their name says
+└── JobFailed                INTERNAL             a worker gave up on a job; the reason is its own
 """
 
 from typing import ClassVar

@@ -1,0 +1,79 @@
+"""Settings of every process, read from `WAN_*` environment variables (and `.env` in the working folder).
+
+A default exists here and nowhere else. `Settings()` fails at start when a value is missing or contradictory,
+naming the variable and the way out.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout (or the image's /app): where `weights/` lies unless WAN_WEIGHTS says otherwise."""
+
+PORTS = {"planner": 50051, "visualizer": 50052, "vae": 50053, "enhancer": 50054, "refiner": 50055}
+"""gRPC port of each service by default."""
+
+Role = Literal["front", "worker", "both"]
+
+
+class Settings(BaseSettings):
+    """What every process of the system shares."""
+
+    model_config = SettingsConfigDict(env_prefix="WAN_", env_file=".env", extra="ignore")
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_user: str = ""
+    nats_password: SecretStr = SecretStr("")
+    s3_endpoint: str = "127.0.0.1:8333"
+    """host:port, without a scheme."""
+    s3_access_key: str = "wanimage"
+    s3_secret_key: SecretStr = SecretStr("wanimage-secret")
+    s3_bucket: str = "wanimage"
+    s3_secure: bool = False
+    """Speak https to S3."""
+    weights: Path = ROOT / "weights" / "nano"
+    """Folder of the weight family, with its manifest.json."""
+    host: str = "127.0.0.1"
+    """Address a service binds to; 0.0.0.0 in containers."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """gRPC port; None takes the service's own from PORTS, 0 any free one."""
+    role: Role = "both"
+    """`front` speaks gRPC, `worker` takes jobs, `both` does both."""
+    api_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
+    """Tenant to API key, as JSON or `tenant=key,tenant=key`; empty: open, all callers are tenant "default"."""
+    max_deadline: float = Field(default=3600.0, gt=0)
+    """Longest deadline a caller may ask for, seconds."""
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """How long a stopping process may finish what it began."""
+    max_pending_jobs: int = Field(default=256, ge=1)
+    """Jobs of one kind that may wait before submissions are refused."""
+    ack_wait: float = Field(default=10.0, gt=1)
+    """Seconds without a heartbeat after which a job is given to another worker."""
+    max_deliver: int = Field(default=5, ge=1)
+    """Deliveries of a job before it is dead-lettered."""
+    threads: int = Field(default=0, ge=0)
+    """torch threads of this process; 0 leaves torch's default."""
+    log_format: Literal["console", "json"] = "console"
+    log_level: str = "INFO"
+    otlp_endpoint: str = ""
+    """OpenTelemetry collector, e.g. http://127.0.0.1:4317; empty: no export."""
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("{"):
+            return json.loads(value)
+        pairs = [item.partition("=") for item in value.split(",") if item.strip()]
+        if any(not tenant.strip() or not key.strip() for tenant, _, key in pairs):
+            raise ValueError("WAN_API_KEYS must be JSON or 'tenant=key,tenant=key'")
+        return {tenant.strip(): key.strip() for tenant, _, key in pairs}
+
+    def address(self, service: str) -> str:
+        """host:port this service binds to."""
+        return f"{self.host}:{PORTS[service] if self.port is None else self.port}"

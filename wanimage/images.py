@@ -1,0 +1,91 @@
+"""Pictures at the boundary: bytes to straight-alpha RGBA arrays and back, with every limit checked first."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+
+from wanimage.errors import InvalidInput
+from wanimage.v1 import types_pb2 as pb
+
+MAX_BYTES = 20_000_000
+"""Largest encoded input picture."""
+MAX_PIXELS = 40_000_000
+"""Largest decoded input picture."""
+CELL = 16
+"""Pixels along a latent cell (the VAE's factor, report 3.2)."""
+
+_INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
+_OUTPUT = {
+    pb.IMAGE_FORMAT_UNSPECIFIED: ("PNG", "image/png"),
+    pb.IMAGE_FORMAT_PNG: ("PNG", "image/png"),
+    pb.IMAGE_FORMAT_WEBP: ("WEBP", "image/webp"),
+    pb.IMAGE_FORMAT_JPEG: ("JPEG", "image/jpeg"),
+}
+
+Rgba = NDArray[np.uint8]
+"""Straight-alpha picture, uint8 `[H, W, 4]`."""
+
+
+def decode(data: bytes, field: str) -> Rgba:
+    """Decode an untrusted PNG, JPEG or WebP; `field` is what a refusal names.
+
+    The header is read before any pixel, so a decompression bomb costs nothing.
+    """
+    if len(data) > MAX_BYTES:
+        raise InvalidInput(field, f"{len(data):,} bytes, the limit is {MAX_BYTES:,}", "send a smaller file")
+    # Pillow's own bomb warning is replaced by our limit, which is checked on the header.
+    try:
+        with Pillow.open(io.BytesIO(data), formats=_INPUT_FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise InvalidInput(
+                    field, f"{width}x{height} is {width * height:,} pixels, the limit is {MAX_PIXELS:,}",
+                    "scale it down first",
+                )  # fmt: skip
+            return np.asarray(picture.convert("RGBA"))
+    except (UnidentifiedImageError, Pillow.DecompressionBombError) as error:
+        problem = (
+            "not a PNG, JPEG or WebP picture" if isinstance(error, UnidentifiedImageError) else str(error)
+        )
+        raise InvalidInput(field, problem, "send PNG, JPEG or WebP up to 40 megapixels") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InvalidInput(field, f"a damaged picture ({error})", "export it again and resend") from None
+
+
+def encode(picture: Rgba, image_format: pb.ImageFormat = pb.IMAGE_FORMAT_PNG) -> tuple[bytes, str]:
+    """Encode; return (bytes, media type). JPEG drops alpha over white."""
+    name, media_type = _OUTPUT[image_format]
+    image = Pillow.fromarray(picture, "RGBA")
+    if name == "JPEG":
+        flat = Pillow.new("RGB", image.size, "white")
+        flat.paste(image, mask=image.getchannel("A"))
+        image = flat
+    buffer = io.BytesIO()
+    options = {"lossless": True} if name == "WEBP" else {"quality": 95} if name == "JPEG" else {}
+    image.save(buffer, name, **options)
+    return buffer.getvalue(), media_type
+
+
+def resize(picture: Rgba, height: int, width: int) -> Rgba:
+    """Resize with alpha-correct filtering (premultiplied, so transparent colours never bleed)."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    image = Pillow.fromarray(picture, "RGBA").convert("RGBa")
+    return np.asarray(image.resize((width, height), Pillow.Resampling.LANCZOS).convert("RGBA"))
+
+
+def fit_grid(height: int, width: int, cells: int) -> tuple[int, int]:
+    """The (height, width) grid of about `cells` cells nearest to the shape height:width, within 1:8..8:1."""
+    best, error = (1, 1), float("inf")
+    for rows in range(1, cells + 1):
+        columns = max(1, round(rows * width / height))
+        if max(rows, columns) > 8 * min(rows, columns):
+            continue
+        # Shape counts most; a grid off by a cell or two in area is fine.
+        miss = abs(np.log(columns / rows * height / width)) * 4 + abs(np.log(rows * columns / cells))
+        if miss < error:
+            best, error = (rows, columns), miss
+    return best
