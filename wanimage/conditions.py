@@ -6,6 +6,7 @@ asked for through the API reads exactly like the prompts the family was trained 
 Places are a 3x3 grid over the picture; colours are twelve words with one sRGB value each.
 """
 
+import re
 from collections.abc import Sequence
 
 RGB = tuple[int, int, int]
@@ -71,6 +72,28 @@ def plain_phrase(color: str) -> str:
 def palette_phrase(bands: Sequence[tuple[str, float]]) -> str:
     """Horizontal bands from top to bottom, (colour word, fraction): `on a background of red 60%, blue 40%`."""
     return "on a background of " + ", ".join(f"{color} {round(100 * part)}%" for color, part in bands)
+
+
+_BACKGROUND = "|".join(
+    [
+        f"(?:{'|'.join(SETTINGS.values())}) (?:{'|'.join(TIMES.values())})",
+        f"on a plain (?:{'|'.join(COLORS)}) background",
+        r"on a background of [a-z]+ \d+%(?:, [a-z]+ \d+%)*",
+        TRANSPARENT,
+    ]
+)
+_BEHIND = re.compile(rf"(?P<subject>.*?),? (?P<behind>{_BACKGROUND})\.?", re.DOTALL)
+_BEFORE = re.compile(rf"(?P<behind>{_BACKGROUND}): (?P<subject>.*)", re.DOTALL | re.IGNORECASE)
+
+
+def split_background(prompt: str) -> tuple[str, str]:
+    """(subject, background phrase) of a prompt; the phrase is empty when the prompt names none."""
+    prompt = prompt.strip()
+    found = _BEFORE.fullmatch(prompt) or _BEHIND.fullmatch(prompt)
+    if not found:
+        return prompt, ""
+    behind = found["behind"]
+    return found["subject"].strip(), behind[0].lower() + behind[1:]
 
 
 def color_word(rgb: Sequence[int]) -> str:

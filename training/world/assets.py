@@ -29,7 +29,9 @@ from wanimage.conditions import COLORS
 from wanimage.errors import DataLoss, NotFound, Unavailable
 
 PACKAGE, VERSION = "fluent-emoji-flat", "1.2.6"
-INTEGRITY = "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw=="  # sha512
+INTEGRITY = (
+    "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw=="  # sha512
+)
 DOWNLOAD_MB = 1.2
 COMMAND = "wan data world fetch"
 _NOTICE = """{package} {version}: Fluent Emoji, Copyright (c) Microsoft Corporation, MIT licence
@@ -68,7 +70,9 @@ def fetch(log: Callable[[str], None] = print) -> Path:
         raise Unavailable(f"the npm registry {registry}", f"{error}; `{COMMAND}` needs it once") from error
     digest = base64.b64encode(hashlib.sha512(tarball).digest()).decode()
     if digest != INTEGRITY:
-        raise DataLoss(f"{url} has sha512 {digest}, expected {INTEGRITY}; run `{COMMAND}` again, or set npm_config_registry")
+        raise DataLoss(
+            f"{url} has sha512 {digest}, expected {INTEGRITY}; run `{COMMAND}` again, or set npm_config_registry"
+        )
     _write_atomically(path.with_suffix(".LICENSE"), _NOTICE.format(package=PACKAGE, version=VERSION))
     _write_atomically(path, json.dumps(_select(tarball), indent=0, sort_keys=True))
     log(f"wrote {path}")

@@ -83,12 +83,18 @@ class Pen:
         count = max(2, round(self.w / (step * self.u)) + 1)
         xs = np.linspace(-0.15, 1.15, 2 * count + 1) * self.w
         shift = self.rng.uniform(-0.35, 0.35) * (xs[1] - xs[0])
-        ys = np.where(np.arange(2 * count + 1) % 2, base - rise * self.rng.uniform(0.6, 1, 2 * count + 1), base)
+        ys = np.where(
+            np.arange(2 * count + 1) % 2, base - rise * self.rng.uniform(0.6, 1, 2 * count + 1), base
+        )
         points = [(x + shift, y * self.h) for x, y in zip(xs, ys, strict=True)]
         path = f"M{points[0][0]:.1f} {self.h}V{points[0][1]:.1f}"
         for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
             middle = (x0 + x1) / 2
-            path += f"L{x1:.1f} {y1:.1f}" if sharp else f"C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
+            path += (
+                f"L{x1:.1f} {y1:.1f}"
+                if sharp
+                else f"C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
+            )
         self.fill(paint, path + f"V{self.h}z")
 
     def box(self, paint: str, x: float, y: float, width: float, height: float) -> None:
@@ -111,7 +117,9 @@ def _sky(pen: Pen, horizon: float) -> None:
         pen.circle("sun", x, 0.13, 0.06)
         pen.circle("sky", x + 0.03 * pen.u / pen.w, 0.11, 0.05)
     else:
-        pen.circle("sun", x, 0.13 if pen.time == "day" else horizon - 0.06, 0.07 if pen.time == "day" else 0.13)
+        pen.circle(
+            "sun", x, 0.13 if pen.time == "day" else horizon - 0.06, 0.07 if pen.time == "day" else 0.13
+        )
 
 
 def _meadow(pen: Pen) -> None:
