@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from install import CPU_WHEELS, reachable
+
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 HEADER = "# Made by `make lock` from {source}. Edit that file, not this one.\n"
@@ -31,17 +33,21 @@ def pip_sources() -> list[str]:
     return arguments
 
 
-def compile_pins(name: str, *, beside: tuple[str, ...] = (), upgrade: bool = False) -> None:
-    """Write requirements/<name>.txt, agreeing with the locks named in `beside` and leaving out their pins."""
+def compile_pins(
+    name: str, *, agreeing: tuple[str, ...] = (), adding: bool = False, upgrade: bool = False
+) -> None:
+    """Write requirements/<name>.txt with the versions of `agreeing` locks; `adding` leaves out their pins."""
     source, target = REQUIREMENTS / f"{name}.in", REQUIREMENTS / f"{name}.txt"
     command = [Path(sys.executable).parent / "uv", "pip", "compile", source.relative_to(ROOT), "--quiet"]
     command += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"]
     command += ["--no-header", "--annotation-style", "line", "--index-strategy", "unsafe-best-match"]
     command += pip_sources()
+    if name != "gpu" and reachable(CPU_WHEELS):
+        command += ["--extra-index-url", CPU_WHEELS]
     overrides = REQUIREMENTS / f"{name}-overrides.txt"
     if overrides.exists():
         command += ["--override", overrides]
-    for other in beside:
+    for other in agreeing:
         command += ["--constraint", REQUIREMENTS / f"{other}.txt"]
     command += ["--upgrade"] if upgrade else ["--constraint", target] if target.exists() else []
     environment = {**os.environ, "UV_HTTP_TIMEOUT": "180"}
@@ -49,10 +55,10 @@ def compile_pins(name: str, *, beside: tuple[str, ...] = (), upgrade: bool = Fal
     if result.returncode:
         sys.exit(f"{name}: {result.stderr.strip()}")
 
-    pinned_beside = {pin.split("==")[0] for other in beside for pin in read_pins(other)}
+    elsewhere = {pin.split("==")[0] for other in agreeing if adding for pin in read_pins(other)}
     lines = []
     for line in result.stdout.splitlines():
-        if "==" not in line or line.split("==")[0] in pinned_beside:
+        if "==" not in line or line.split("==")[0] in elsewhere:
             continue
         # A local version such as 2.13.0+cpu exists on one index only; 2.13.0 is met by either build.
         pin, _, reasons = line.partition("  # via ")
@@ -74,8 +80,9 @@ def main() -> None:
     parser.add_argument("--upgrade", action="store_true", help="take the newest allowed versions")
     upgrade = parser.parse_args().upgrade
     compile_pins("cpu", upgrade=upgrade)
-    compile_pins("world", beside=("cpu",), upgrade=upgrade)
-    compile_pins("dev", beside=("cpu", "world"), upgrade=upgrade)
+    compile_pins("worker", agreeing=("cpu",), upgrade=upgrade)
+    compile_pins("world", agreeing=("cpu",), adding=True, upgrade=upgrade)
+    compile_pins("dev", agreeing=("cpu", "world"), adding=True, upgrade=upgrade)
     compile_pins("gpu", upgrade=upgrade)
 
 

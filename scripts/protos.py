@@ -36,7 +36,8 @@ def breaking() -> None:
         print("protos: no earlier commit holds a contract to compare with")
         return
     buf = Path(sys.executable).parent / "buf"
-    status = subprocess.run([buf, "breaking", "--against", f".git#ref={against}"], cwd=ROOT).returncode
+    command = [buf, "breaking", "--against", f".git#ref={against}", "--against-config", "buf.yaml"]
+    status = subprocess.run(command, cwd=ROOT).returncode
     if status:
         sys.exit(f"protos: breaks readers of {against}; add fields and methods, never change or reuse them")
     print(f"protos: compatible with {against}")
