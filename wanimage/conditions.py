@@ -70,7 +70,7 @@ def plain_phrase(color: str) -> str:
 
 
 def palette_phrase(bands: Sequence[tuple[str, float]]) -> str:
-    """Horizontal bands from top to bottom, (colour word, fraction): `on a background of red 60%, blue 40%`."""
+    """Bands from top to bottom, (colour word, fraction): `on a background of red 60%, blue 40%`."""
     return "on a background of " + ", ".join(f"{color} {round(100 * part)}%" for color, part in bands)
 
 

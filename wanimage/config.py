@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     role: Role = "both"
     """`front` speaks gRPC, `worker` takes jobs, `both` does both."""
     api_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
-    """Tenant to API key, as JSON or `tenant=key,tenant=key`; empty: open, all callers are tenant "default"."""
+    """Tenant to API key, as JSON or `tenant=key,tenant=key`; empty: open, everybody is tenant "default"."""
     max_deadline: float = Field(default=3600.0, gt=0)
     """Longest deadline a caller may ask for, seconds."""
     drain_seconds: float = Field(default=20.0, ge=0)

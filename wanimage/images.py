@@ -1,6 +1,7 @@
 """Pictures at the boundary: bytes to straight-alpha RGBA arrays and back, with every limit checked first."""
 
 import io
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,14 +79,17 @@ def resize(picture: Rgba, height: int, width: int) -> Rgba:
 
 
 def fit_grid(height: int, width: int, cells: int) -> tuple[int, int]:
-    """The (height, width) grid of about `cells` cells nearest to the shape height:width, within 1:8..8:1."""
-    best, error = (1, 1), float("inf")
-    for rows in range(1, cells + 1):
-        columns = max(1, round(rows * width / height))
-        if max(rows, columns) > 8 * min(rows, columns):
-            continue
-        # Shape counts most; a grid off by a cell or two in area is fine.
-        miss = abs(np.log(columns / rows * height / width)) * 4 + abs(np.log(rows * columns / cells))
-        if miss < error:
-            best, error = (rows, columns), miss
-    return best
+    """The (height, width) grid nearest to the shape height:width, of `cells` cells give or take a quarter."""
+
+    def miss(grid: tuple[int, int]) -> float:
+        rows, columns = grid
+        shape = abs(math.log(columns / rows * height / width))
+        return 4 * shape + abs(math.log(rows * columns / cells))  # shape counts most
+
+    allowed = [
+        (rows, columns)
+        for rows in range(1, cells + 1)
+        for columns in range(math.ceil(0.75 * cells / rows), int(1.25 * cells / rows) + 1)
+        if max(rows, columns) <= 8 * min(rows, columns)
+    ]
+    return min(allowed, key=miss)

@@ -1,8 +1,8 @@
 """Weight families: a folder of files named by one manifest, and the digest that ties services together.
 
 `manifest.json` names every file with its SHA-256 and size, and the lineage of each part (stage, config,
-seed, data digest, parents). The family digest is the SHA-256 of the manifest's canonical JSON without the digest.
-Loading verifies each file, so a half-copied family never serves.
+seed, data digest, parents). The family digest is the SHA-256 of the manifest's canonical JSON without the
+digest itself. Loading verifies each file, so a half-copied family never serves.
 """
 
 import hashlib
@@ -51,6 +51,16 @@ class Family:
                 _verify(path / name, entry)
         return cls(path, manifest["digest"], manifest)
 
+    @property
+    def base_cells(self) -> int:
+        """Latent cells of a picture whose size nobody named."""
+        return int(self.manifest["grid"]["base_cells"])
+
+    @property
+    def max_cells(self) -> int:
+        """Most latent cells a picture may have before refinement."""
+        return int(self.manifest["grid"]["max_cells"])
+
     def config(self, part: str) -> dict[str, Any]:
         """The JSON config of a part: `vae`, `mot`."""
         config: dict[str, Any] = json.loads((self.path / f"{part}.json").read_text())
@@ -68,7 +78,9 @@ def part_of(name: str) -> str:
     return name.split("/")[0].split(".")[0]
 
 
-def write_manifest(path: Path, name: str, lineage: dict[str, Any]) -> dict[str, Any]:
+def write_manifest(
+    path: Path, name: str, lineage: dict[str, Any], *, base_cells: int = 64, max_cells: int = 256
+) -> dict[str, Any]:
     """(Re)write `path`/manifest.json over all files of the family; return it."""
     files = {}
     for file in sorted(path.rglob("*")):
@@ -77,7 +89,10 @@ def write_manifest(path: Path, name: str, lineage: dict[str, Any]) -> dict[str, 
             files[relative] = {
                 "part": part_of(relative), "sha256": _sha256(file), "size": file.stat().st_size,
             }  # fmt: skip
-    manifest: dict[str, Any] = {"format": FORMAT, "family": name, "files": files, "lineage": lineage}
+    grid = {"base_cells": base_cells, "max_cells": max_cells}
+    manifest: dict[str, Any] = {
+        "format": FORMAT, "family": name, "grid": grid, "files": files, "lineage": lineage,
+    }  # fmt: skip
     manifest["digest"] = digest_of(manifest)
     temporary = path / (MANIFEST + ".tmp")
     temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
