@@ -1,0 +1,37 @@
+#!/bin/sh
+# Start SeaweedFS with one S3 identity a service and the bucket they share. Keys come from the environment,
+# so no secret lies in the repository. Works with the `weed` of the image and of the wheel.
+set -eu
+data=${S3_DATA:-/data}
+bucket=${S3_BUCKET:-wanimage}
+config=${S3_CONFIG:-/tmp/s3.json}
+master=${S3_MASTER_PORT:-9333}
+
+identity() { # NAME ACCESS_KEY SECRET_KEY
+    printf '{"name":"%s","credentials":[{"accessKey":"%s","secretKey":"%s"}],' "$1" "$2" "$3"
+    printf '"actions":["Read:%s","Write:%s","List:%s"]}' "$bucket" "$bucket" "$bucket"
+}
+
+umask 077
+{
+    printf '{"identities":['
+    identity planner "$PLANNER_S3_ACCESS_KEY" "$PLANNER_S3_SECRET_KEY"
+    printf ','
+    identity visualizer "$VISUALIZER_S3_ACCESS_KEY" "$VISUALIZER_S3_SECRET_KEY"
+    printf ','
+    identity vae "$VAE_S3_ACCESS_KEY" "$VAE_S3_SECRET_KEY"
+    printf ']}\n'
+} >"$config"
+
+# No identity may create buckets: the bucket is made here, once the master answers.
+(
+    until echo "s3.bucket.create -name $bucket" | weed shell -master="127.0.0.1:$master" >/dev/null 2>&1; do
+        sleep 1
+    done
+) &
+
+# Only the S3 gateway listens to others: the filer and the master behind it ask for no keys.
+exec weed -logtostderr server -dir="$data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.port="$master" \
+    -filer -s3 -s3.ip.bind="${S3_BIND:-0.0.0.0}" -s3.port="${S3_PORT:-8333}" -s3.config="$config" -s3.iam=false \
+    -s3.port.iceberg=0 -s3.port.lance=0 -volume.max=32 -master.volumeSizeLimitMB=1024 \
+    -master.telemetry=false -volume.preStopSeconds=0 "$@"
