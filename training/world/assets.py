@@ -1,7 +1,7 @@
 """The emoji icons the world is drawn with: fetched once from npm, rendered to sprites and recoloured.
 
-The icons are Microsoft's Fluent Emoji (flat), MIT, packed by Iconify as `@iconify-json/fluent-emoji-flat`. The
-package is pinned and its integrity checked; it is cached outside the repository and never copied into it.
+The icons are Microsoft's Fluent Emoji (flat), MIT, packed by Iconify as `@iconify-json/fluent-emoji-flat`.
+The package is pinned and its integrity checked; it is cached outside the repository and never copied into it.
 """
 
 import base64
@@ -33,6 +33,7 @@ INTEGRITY = (
     "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw=="  # sha512
 )
 DOWNLOAD_MB = 1.2
+REGISTRY_VARIABLE = "npm_config_registry"  # npm's own setting, lower case
 COMMAND = "wan data world fetch"
 _NOTICE = """{package} {version}: Fluent Emoji, Copyright (c) Microsoft Corporation, MIT licence
 Source: https://github.com/microsoft/fluentui-emoji ; licence text: https://spdx.org/licenses/MIT.html
@@ -60,7 +61,7 @@ def fetch(log: Callable[[str], None] = print) -> Path:
     if path.exists():
         log(f"{path} is there")
         return path
-    registry = os.environ.get("npm_config_registry", "https://registry.npmjs.org").rstrip("/")
+    registry = os.environ.get(REGISTRY_VARIABLE, "https://registry.npmjs.org").rstrip("/")
     url = f"{registry}/@iconify-json/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
     log(f"downloading {url} ({DOWNLOAD_MB} MB, MIT) to {path.parent}")
     try:
@@ -70,9 +71,7 @@ def fetch(log: Callable[[str], None] = print) -> Path:
         raise Unavailable(f"the npm registry {registry}", f"{error}; `{COMMAND}` needs it once") from error
     digest = base64.b64encode(hashlib.sha512(tarball).digest()).decode()
     if digest != INTEGRITY:
-        raise DataLoss(
-            f"{url} has sha512 {digest}, expected {INTEGRITY}; run `{COMMAND}` again, or set npm_config_registry"
-        )
+        raise DataLoss(f"{url} is not the pinned package (sha512 {digest}); run `{COMMAND}` again")
     _write_atomically(path.with_suffix(".LICENSE"), _NOTICE.format(package=PACKAGE, version=VERSION))
     _write_atomically(path, json.dumps(_select(tarball), indent=0, sort_keys=True))
     log(f"wrote {path}")
@@ -104,7 +103,8 @@ def _icons(path: Path) -> dict[str, str]:
 
 def rasterise(body: str, view: str, width: int, height: int) -> NDArray[np.uint8]:
     """An SVG body on a view box as straight RGBA uint8 `[height, width, 4]`."""
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" width="{width}" height="{height}" preserveAspectRatio="none">{body}</svg>'  # fmt: skip
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" width="{width}" height="{height}"'
+    svg = f'{head} preserveAspectRatio="none">{body}</svg>'
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, skip_system_fonts=True))
     return np.array(Image.open(io.BytesIO(png)).convert("RGBA"))
 

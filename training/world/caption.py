@@ -3,7 +3,7 @@
     caption    := objects ", " background | Background ": " objects
     objects    := object (", " object)* (" and " object)?
     object     := article [size] [colour] noun place
-    place      := "at the left" | "on the left" | "in the top left corner" | "in the center" | "in the middle" ...
+    place      := "at the left" | "on the left" | "in the top left corner" | "in the middle" | ...
     background := the phrases of wanimage.conditions
 
 `parse(caption(scene, rng)) == spec(scene)` for every scene; a test holds it.

@@ -1,7 +1,7 @@
 """The nouns of the world: each names an icon of the emoji set, or a procedural shape.
 
-`paints` lists the icon's colours that a colour word replaces; the first is the base, and the others keep their
-lightness relative to it. A concept without paints has only its natural colours.
+`paints` lists the icon's colours that a colour word replaces; the first is the base, and the others keep
+their lightness relative to it. A concept without paints has only its natural colours.
 """
 
 from dataclasses import dataclass
@@ -27,21 +27,30 @@ class Concept:
         return _PLURALS.get(self.name, self.name + ("es" if self.name[-1] in "xs" else "s"))
 
 
-_PLURALS = {"mouse": "mice", "fish": "fish", "leaf": "leaves", "wolf": "wolves", "butterfly": "butterflies",
-            "teddy bear": "teddy bears", "snowman": "snowmen", "strawberry": "strawberries"}  # fmt: skip
+_PLURALS = {
+    "mouse": "mice",
+    "fish": "fish",
+    "leaf": "leaves",
+    "wolf": "wolves",
+    "butterfly": "butterflies",
+    "snowman": "snowmen",
+    "strawberry": "strawberries",
+}
 
 # kind: "name" or "name=icon", comma separated
 _NATURAL = {
-    "animal": "fox, cat=cat-face, dog=dog-face, rabbit=rabbit-face, bear, owl, mouse=mouse-face, frog, panda, lion, "
-    "tiger=tiger-face, pig=pig-face, cow=cow-face, horse=horse-face, monkey=monkey-face, koala, wolf, penguin, duck, "
-    "elephant, hedgehog, turtle, fish=tropical-fish, octopus, whale=spouting-whale, crab, snail, bee=honeybee, "
-    "butterfly, ladybug=lady-beetle, squirrel=chipmunk, parrot, dinosaur=sauropod, dolphin, swan, chick=baby-chick",
+    "animal": "fox, cat=cat-face, dog=dog-face, rabbit=rabbit-face, bear, owl, mouse=mouse-face, frog, panda, "
+    "lion, tiger=tiger-face, pig=pig-face, cow=cow-face, horse=horse-face, monkey=monkey-face, koala, wolf, "
+    "penguin, duck, elephant, hedgehog, turtle, fish=tropical-fish, octopus, whale=spouting-whale, crab, snail, "
+    "bee=honeybee, butterfly, ladybug=lady-beetle, squirrel=chipmunk, parrot, dinosaur=sauropod, dolphin, swan, "
+    "chick=baby-chick",
     "person": "robot, snowman, ghost",
     "food": "banana, strawberry, watermelon, carrot, bread, cheese=cheese-wedge, pizza, burger=hamburger, "
     "cake=birthday-cake, cookie, doughnut, ice cream=soft-ice-cream, pumpkin=jack-o-lantern",
     "vehicle": "train=locomotive, bicycle, rocket, airplane, tractor, truck=delivery-truck",
     "toy": "drum, teddy bear=teddy-bear, crown, guitar",
-    "nature": "tree=deciduous-tree, pine tree=evergreen-tree, palm tree=palm-tree, sunflower, cactus, shell=spiral-shell",
+    "nature": "tree=deciduous-tree, pine tree=evergreen-tree, palm tree=palm-tree, sunflower, cactus, "
+    "shell=spiral-shell",
     "thing": "candle, basket, letter=envelope, pencil, camera",
 }
 _COLORABLE = (
@@ -72,7 +81,10 @@ _COLORABLE = (
     Concept("bucket", "bucket", "thing", ("#00a6ed", "#0074ba")),
     Concept("teapot", "teapot", "thing", ("#f8312f", "#ca0b4a", "#ff822d")),
 )
-_SHAPES = tuple(Concept(name, f"shape:{name}", "shape", ("#f8312f",)) for name in ("circle", "square", "triangle", "ring", "cross"))  # fmt: skip
+_SHAPES = tuple(
+    Concept(name, f"shape:{name}", "shape", ("#f8312f",))
+    for name in ("circle", "square", "triangle", "ring", "cross")
+)
 
 
 def _natural() -> list[Concept]:

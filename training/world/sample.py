@@ -25,12 +25,21 @@ _PALE_GROUNDS = {
     ("green", "hills"),
 }
 # natural colours that would vanish on an equal plain ground
-_TINTS = {"white": "rabbit panda ghost snowman letter swan cow mouse", "grey": "koala wolf elephant mouse rabbit shell duck camera train",
-          "yellow": "banana chick cheese crown cat duck bee truck", "orange": "fox tiger carrot pumpkin cat bread basket burger butterfly octopus truck pencil",
-          "brown": "bear monkey dog horse owl hedgehog snail teddy_bear squirrel cookie doughnut",
-          "green": "frog turtle tree cactus dinosaur pine_tree palm_tree tractor",
-          "red": "crab ladybug strawberry watermelon pizza robot drum guitar", "blue": "whale fish dolphin airplane bicycle", "pink": "pig octopus parrot doughnut",
-          "black": "penguin bee horse ladybug train camera panda owl", "purple": "penguin rocket camera", "teal": ""}  # fmt: skip
+_TINTS = {
+    "white": "rabbit panda ghost snowman letter swan cow mouse",
+    "grey": "koala wolf elephant mouse rabbit shell duck camera train",
+    "yellow": "banana chick cheese crown cat duck bee truck",
+    "orange": "fox tiger carrot pumpkin cat bread basket burger butterfly octopus truck pencil",
+    "brown": "bear monkey dog horse owl hedgehog snail teddy_bear squirrel cookie doughnut",
+    "green": "frog turtle tree cactus dinosaur pine_tree palm_tree tractor",
+    "red": "crab ladybug strawberry watermelon pizza robot drum guitar",
+    "blue": "whale fish dolphin airplane bicycle",
+    "pink": "pig octopus parrot doughnut",
+    "black": "penguin bee horse ladybug train camera panda owl",
+    "purple": "penguin rocket camera",
+}
+_TWO_BANDS = ((60, 40), (50, 50), (70, 30), (40, 60))
+_THREE_BANDS = ((50, 30, 20), (40, 40, 20), (30, 40, 30), (40, 30, 30))
 
 
 def split_of(name: str, place: str) -> str:
@@ -46,7 +55,7 @@ def split_of_key(key: str) -> str:
 
 @lru_cache(maxsize=4096)
 def places_of(name: str, split: str) -> tuple[str, ...]:
-    """The places at which a concept may stand in scenes of a split (train places for a scene's other objects)."""
+    """The places whose pair with this concept belongs to a split."""
     return tuple(place for place in PLACES if split_of(name, place) == split)
 
 

@@ -6,6 +6,7 @@ setting has its own ground colour and its own skyline. `variant` moves the skyli
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,8 @@ class Pen:
 
     def circle(self, paint: str, x: float, y: float, radius: float) -> None:
         """A disc; `radius` in short sides."""
-        self.elements.append(f'<circle cx="{x * self.w:.1f}" cy="{y * self.h:.1f}" r="{radius * self.u:.1f}" fill="{self.color[paint]}"/>')  # fmt: skip
+        center = f'cx="{x * self.w:.1f}" cy="{y * self.h:.1f}"'
+        self.elements.append(f'<circle {center} r="{radius * self.u:.1f}" fill="{self.color[paint]}"/>')
 
     def ridge(self, paint: str, base: float, rise: float, step: float, sharp: bool = False) -> None:
         """A ground with a skyline of hills (or peaks) `rise` high and `step` short sides apart."""
@@ -88,7 +90,7 @@ class Pen:
         )
         points = [(x + shift, y * self.h) for x, y in zip(xs, ys, strict=True)]
         path = f"M{points[0][0]:.1f} {self.h}V{points[0][1]:.1f}"
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             middle = (x0 + x1) / 2
             path += (
                 f"L{x1:.1f} {y1:.1f}"
@@ -99,7 +101,7 @@ class Pen:
 
     def box(self, paint: str, x: float, y: float, width: float, height: float) -> None:
         """A rectangle in pixels."""
-        self.elements.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{self.color[paint]}"/>')  # fmt: skip
+        self.fill(paint, f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z")
 
     def spread(self, step: float) -> list[float]:
         """Pixel abscissas about `step` short sides apart, jittered."""
@@ -109,7 +111,10 @@ class Pen:
 
 def _sky(pen: Pen, horizon: float) -> None:
     top, low = pen.color["sky"], pen.color["haze"]
-    pen.elements.append(f'<defs><linearGradient id="sky" x1="0" y1="0" x2="0" y2="1"><stop stop-color="{top}"/><stop offset="1" stop-color="{low}"/></linearGradient></defs><rect width="{pen.w}" height="{horizon * pen.h + 1:.1f}" fill="url(#sky)"/>')  # fmt: skip
+    stops = f'<stop stop-color="{top}"/><stop offset="1" stop-color="{low}"/>'
+    gradient = f'<linearGradient id="sky" x1="0" y1="0" x2="0" y2="1">{stops}</linearGradient>'
+    rectangle = f'<rect width="{pen.w}" height="{horizon * pen.h + 1:.1f}" fill="url(#sky)"/>'
+    pen.elements.append(f"<defs>{gradient}</defs>{rectangle}")
     x = float(pen.rng.choice([0.14, 0.5, 0.86]))
     if pen.time == "night":
         for _ in range(round(9 * max(pen.w, pen.h) / pen.u)):
@@ -142,7 +147,8 @@ def _desert(pen: Pen) -> None:
     _sky(pen, 0.72)
     for x in pen.spread(0.8):
         wide = 0.26 * pen.u
-        pen.fill("rock", f"M{x - wide:.1f} {0.64 * pen.h:.1f}l{0.3 * wide:.1f} {-0.2 * pen.h:.1f}h{1.1 * wide:.1f}l{0.3 * wide:.1f} {0.2 * pen.h:.1f}z")  # fmt: skip
+        top = f"l{0.3 * wide:.1f} {-0.2 * pen.h:.1f}h{1.1 * wide:.1f}l{0.3 * wide:.1f} {0.2 * pen.h:.1f}z"
+        pen.fill("rock", f"M{x - wide:.1f} {0.64 * pen.h:.1f}{top}")
     pen.ridge("dune", 0.66, 0.07, 0.8)
     pen.ridge("dune2", 0.86, 0.07, 1.0)
 
@@ -151,7 +157,8 @@ def _snow(pen: Pen) -> None:
     _sky(pen, 0.66)
     for x in pen.spread(0.22):
         tall = pen.rng.uniform(0.1, 0.18) * pen.u
-        pen.fill("pine", f"M{x - 0.45 * tall:.1f} {0.66 * pen.h:.1f}l{0.45 * tall:.1f} {-tall:.1f}l{0.45 * tall:.1f} {tall:.1f}z")  # fmt: skip
+        half = 0.45 * tall
+        pen.fill("pine", f"M{x - half:.1f} {0.66 * pen.h:.1f}l{half:.1f} {-tall:.1f}l{half:.1f} {tall:.1f}z")
     pen.ridge("snow", 0.65, 0.05, 0.9)
     pen.ridge("snow2", 0.9, 0.05, 1.0)
 
@@ -176,7 +183,8 @@ def _city(pen: Pen) -> None:
             pen.box(paint, x - wide / 2, 0.8 * pen.h - tall, wide, tall + 1)
             for row in range(int(tall / (0.1 * pen.u)) if paint == "house" else 0):
                 for side in (-0.3, 0.1):
-                    pen.box("pane", x + side * wide, 0.8 * pen.h - tall + (0.1 * row + 0.04) * pen.u, 0.2 * wide, 0.045 * pen.u)  # fmt: skip
+                    y = 0.8 * pen.h - tall + (0.1 * row + 0.04) * pen.u
+                    pen.box("pane", x + side * wide, y, 0.2 * wide, 0.045 * pen.u)
     pen.band("road", 0.8)
     for x in pen.spread(0.3):
         pen.box("line", x - 0.06 * pen.u, 0.89 * pen.h, 0.12 * pen.u, 0.02 * pen.h)
