@@ -39,11 +39,11 @@ _PLURALS = {
 
 # kind: "name" or "name=icon", comma separated
 _NATURAL = {
-    "animal": "fox, cat=cat-face, dog=dog-face, rabbit=rabbit-face, bear, owl, mouse=mouse-face, frog, panda, "
-    "lion, tiger=tiger-face, pig=pig-face, cow=cow-face, horse=horse-face, monkey=monkey-face, koala, wolf, "
-    "penguin, duck, elephant, hedgehog, turtle, fish=tropical-fish, octopus, whale=spouting-whale, crab, snail, "
-    "bee=honeybee, butterfly, ladybug=lady-beetle, squirrel=chipmunk, parrot, dinosaur=sauropod, dolphin, swan, "
-    "chick=baby-chick",
+    "animal": "fox, cat=cat-face, dog=dog-face, rabbit=rabbit-face, bear, owl, mouse=mouse-face, frog, "
+    "panda, lion, tiger=tiger-face, pig=pig-face, cow=cow-face, horse=horse-face, monkey=monkey-face, koala, "
+    "wolf, penguin, duck, elephant, hedgehog, turtle, fish=tropical-fish, octopus, whale=spouting-whale, "
+    "crab, snail, bee=honeybee, butterfly, ladybug=lady-beetle, squirrel=chipmunk, parrot, "
+    "dinosaur=sauropod, dolphin, swan, chick=baby-chick",
     "person": "robot, snowman, ghost",
     "food": "banana, strawberry, watermelon, carrot, bread, cheese=cheese-wedge, pizza, burger=hamburger, "
     "cake=birthday-cake, cookie, doughnut, ice cream=soft-ice-cream, pumpkin=jack-o-lantern",

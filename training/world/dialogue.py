@@ -1,8 +1,8 @@
 """Realistic chats of every kind: what the planner is trained on.
 
-Each dialogue is a list of turns; an assistant's turn is markup (see wanimage/markup.py), and each of its pictures
-carries the scene it shows, so that the picture can be rendered into the context after its <BOI>. A user's text
-never holds control tokens. Equal generators give equal dialogues.
+Each dialogue is a list of turns; an assistant's turn is markup (see wanimage/markup.py), and each of its
+pictures carries the scene it shows, so that the picture can be rendered into the context after its <BOI>. A
+user's text never holds control tokens. Equal generators give equal dialogues.
 """
 
 from collections.abc import Callable

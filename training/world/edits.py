@@ -144,8 +144,12 @@ def _recolor(talk: Talk, scene: Scene, grid: Grid) -> Edit | None:
     item = talk.pick(items)
     color = talk.other_color(item, scene.background)
     name = _name(talk, scene, item)
-    asks = (f"make {name} {color}", f"paint {name} {color}", f"change the colour of {name} to {color}",
-            f"turn {name} {color}")  # fmt: skip
+    asks = (
+        f"make {name} {color}",
+        f"paint {name} {color}",
+        f"change the colour of {name} to {color}",
+        f"turn {name} {color}",
+    )
     return Edit(asks, _swap(scene, item, replace(item, color=color)), f"Now {name} is {color}.")
 
 
@@ -178,8 +182,13 @@ def _resetting(talk: Talk, scene: Scene, grid: Grid) -> Edit | None:
     subject = (
         talk.pick(["it", names]) if len(scene.objects) == 1 else talk.pick(["everything", "them", names])
     )
-    asks = (f"put {subject} {said}", f"move {subject} to another place: {said}", f"show {subject} {said}",
-            f"change the background: {said}", f"put {names.replace('the ', 'this ', 1)} {said}")  # fmt: skip
+    asks = (
+        f"put {subject} {said}",
+        f"move {subject} to another place: {said}",
+        f"show {subject} {said}",
+        f"change the background: {said}",
+        f"put {names.replace('the ', 'this ', 1)} {said}",
+    )
     return _reground(talk, scene, ground, asks, f"Now we are {ground.phrase}.")
 
 
@@ -254,8 +263,11 @@ def _resize(talk: Talk, scene: Scene, grid: Grid) -> Edit | None:
     if not all(apart(new, o, grid) for o in scene.objects if o is not item):
         return None
     name, bigger = _name(talk, scene, item), target > index
-    asks = (f"make {name} {'bigger' if bigger else 'smaller'}", f"make {name} {'larger' if bigger else 'smaller'}",
-            f"draw {name} {'bigger' if bigger else 'smaller'}")  # fmt: skip
+    asks = (
+        f"make {name} {'bigger' if bigger else 'smaller'}",
+        f"make {name} {'larger' if bigger else 'smaller'}",
+        f"draw {name} {'bigger' if bigger else 'smaller'}",
+    )
     return Edit(asks, _swap(scene, item, new), f"{capital(name)} is {'bigger' if bigger else 'smaller'} now.")
 
 
@@ -281,9 +293,12 @@ def _join_pictures(talk: Talk) -> Dialogue:
     brought = tuple(Picture(_alone(talk, item)) for item in scene.objects)
     both = join([f"the {o.concept}" for o in scene.objects])
     said = talk.ground_words(ground)
-    asks = (f"Put {both} together {said}.", f"Draw {both} from these pictures {said}.",
-            f"put this {scene.objects[0].concept} and this {scene.objects[1].concept} {said}",
-            f"Bring {both} together in one picture, {said}.")  # fmt: skip
+    asks = (
+        f"Put {both} together {said}.",
+        f"Draw {both} from these pictures {said}.",
+        f"put this {scene.objects[0].concept} and this {scene.objects[1].concept} {said}",
+        f"Bring {both} together in one picture, {said}.",
+    )
     reply = talk.pick(["Here they are together.", f"Here is {describe(scene)}."])
     picture = talk.picture(scene)
     return Dialogue("image_join", (Turn("user", talk.pick(asks), brought), answer(talk, picture, reply)))
@@ -293,4 +308,4 @@ def _alone(talk: Talk, item: SceneObject) -> Scene:
     ground = talk.pick([Background.transparent(), Background.transparent(), talk.scenery(time="day")])
     if not visible(item.concept, item.color, ground):
         ground = Background.transparent()
-    return Scene((replace(item, cx=0.5, cy=0.5, size=0.5),), ground)
+    return talk.alone(item.concept, item.color, ground)

@@ -56,8 +56,14 @@ Pair = tuple[str, str] | None
 
 
 def _what(talk: Talk, scene: Scene) -> Pair:
-    asks = ("What is in the picture?", "What do you see?", "Describe the picture.", "What does the picture show?",
-            "What is this?", "Please describe this image.")  # fmt: skip
+    asks = (
+        "What is in the picture?",
+        "What do you see?",
+        "Describe the picture.",
+        "What does the picture show?",
+        "What is this?",
+        "Please describe this image.",
+    )
     lead = talk.pick(["", "", "I see ", "The picture shows "])
     return talk.pick(asks), capital(f"{lead}{describe(scene, places=True)}.")
 
@@ -123,7 +129,11 @@ def _time(talk: Talk, scene: Scene) -> Pair:
 
 def _background(talk: Talk, scene: Scene) -> Pair:
     ground: Background = scene.background
-    asks = ("What is the background?", "What does the background look like?", "Where is this?" if ground.kind == "setting" else "Describe the background.")  # fmt: skip
+    asks = (
+        "What is the background?",
+        "What does the background look like?",
+        "Where is this?" if ground.kind == "setting" else "Describe the background.",
+    )
     if ground.kind == "setting":
         return talk.pick(asks), f"It is {ground.phrase}."
     if ground.kind == "plain":

@@ -2,7 +2,6 @@
 
 from training.world.caption import describe, join, noun_phrase, with_article
 from training.world.concepts import COLORABLE, CONCEPTS, of_kind
-from training.world.sample import place_object, places_of
 from training.world.scene import Background, Scene, SceneObject
 from training.world.talk import (
     ALL_TIMES,
@@ -21,16 +20,39 @@ from training.world.talk import (
 from wanimage.conditions import COLORS, SETTINGS, place_phrase
 
 _ASKS = (
-    "Draw {x}.", "draw {x}", "Draw {x}, please.", "Please draw {x}.", "Can you draw {x}?", "Could you paint {x}?",
-    "I would like a picture of {x}.", "A picture of {x}.", "Make a picture of {x}.", "Make an image of {x}.",
-    "make {x}", "Create {x}.", "Generate {x}.", "Show me {x}.", "Paint {x}.", "I want to see {x}.", "{x}", "{X}.",
-    "An illustration of {x}, please.", "Please create an image that shows {x}.", "Give me {x}.",
-)  # fmt: skip
+    "Draw {x}.",
+    "draw {x}",
+    "Draw {x}, please.",
+    "Please draw {x}.",
+    "Can you draw {x}?",
+    "Could you paint {x}?",
+    "I would like a picture of {x}.",
+    "A picture of {x}.",
+    "Make a picture of {x}.",
+    "Make an image of {x}.",
+    "make {x}",
+    "Create {x}.",
+    "Generate {x}.",
+    "Show me {x}.",
+    "Paint {x}.",
+    "I want to see {x}.",
+    "{x}",
+    "{X}.",
+    "An illustration of {x}, please.",
+    "Please create an image that shows {x}.",
+    "Give me {x}.",
+)
 _SIZED_ASKS = (
-    "Draw a {s} picture of {x}.", "A {s} picture of {x}, please.", "Make a {s} image of {x}.",
-    "Draw {x} as a {s} picture.", "{x}, {s}", "{X}, {s} format.", "I need a {s} image with {x}.",
-    "Create a {s} illustration: {x}.", "Please draw {x} in {s} format.",
-)  # fmt: skip
+    "Draw a {s} picture of {x}.",
+    "A {s} picture of {x}, please.",
+    "Make a {s} image of {x}.",
+    "Draw {x} as a {s} picture.",
+    "{x}, {s}",
+    "{X}, {s} format.",
+    "I need a {s} image with {x}.",
+    "Create a {s} illustration: {x}.",
+    "Please draw {x} in {s} format.",
+)
 _PLAIN_LEADS = ("Here is your picture.", "Here it is.", "Of course.")
 _LEADS = (
     *_PLAIN_LEADS,
@@ -40,8 +62,12 @@ _LEADS = (
     "With pleasure: {x}.",
     "I will draw {x}.",
 )
-_TAILS = ("I hope you like it.", "Would you like to change something?", "Shall I draw another one?",
-          "Tell me if you want it different.")  # fmt: skip
+_TAILS = (
+    "I hope you like it.",
+    "Would you like to change something?",
+    "Shall I draw another one?",
+    "Tell me if you want it different.",
+)
 
 
 def single(talk: Talk) -> Dialogue:
@@ -116,7 +142,9 @@ def _object_words(talk: Talk, item: SceneObject, detail: float) -> str:
     if not talk.chance(detail):
         return words
     place = place_phrase(item.place)
-    return f"{words} {talk.pick([place, place, place.replace('at the', 'on the') if ' ' not in item.place else place])}"
+    if item.place in ("left", "right") and talk.chance(0.3):
+        place = place.replace("at the", "on the")
+    return f"{words} {place}"
 
 
 def series_request(talk: Talk) -> Dialogue:
@@ -138,25 +166,28 @@ def _count(talk: Talk, most: int) -> int:
     return min(most, talk.weighted({2: 0.2, 3: 0.3, 4: 0.3, 5: 0.08, 6: 0.08, 8: 0.02, 9: 0.01, 12: 0.01}))
 
 
-def _one(talk: Talk, concept: str, color: str | None, ground: Background, size: str = "large") -> Scene:
-    """A large or medium object alone, in the center where its split allows that."""
-    places = places_of(concept, "train")
-    place = "center" if "center" in places else talk.pick(places)
-    return Scene((place_object(talk.rng, concept, color, place, size),), ground)
-
-
 def _stickers(talk: Talk) -> Series:
     count = _count(talk, 9)
-    kind, names = talk.pick([("animal", of_kind("animal")), ("food", of_kind("food")), ("toy", of_kind("toy")),
-                             ("vehicle", of_kind("vehicle"))])  # fmt: skip
+    kind, names = talk.pick(
+        [
+            ("animal", of_kind("animal")),
+            ("food", of_kind("food")),
+            ("toy", of_kind("toy")),
+            ("vehicle", of_kind("vehicle")),
+        ]
+    )
     count = min(count, len(names))
     chosen = [names[i] for i in talk.rng.permutation(len(names))[:count]]
     ground = Background.transparent()
-    scenes = [_one(talk, n, talk.color(n, ground), ground) for n in chosen]
+    scenes = [talk.alone(n, talk.color(n, ground), ground) for n in chosen]
     n = talk.number(count)
-    asks = (f"Make {n} {kind} stickers.", f"{n} stickers of {kind}s" if kind != "food" else f"{n} stickers of food",
-            f"I need a set of {n} {kind} stickers.", f"Draw {n} {kind} stickers on a transparent background.",
-            f"A set of {n} stickers, please: {join([with_article(c) for c in chosen])}.")  # fmt: skip
+    asks = (
+        f"Make {n} {kind} stickers.",
+        f"{n} stickers of {kind}s" if kind != "food" else f"{n} stickers of food",
+        f"I need a set of {n} {kind} stickers.",
+        f"Draw {n} {kind} stickers on a transparent background.",
+        f"A set of {n} stickers, please: {join([with_article(c) for c in chosen])}.",
+    )
     return asks, scenes, f"Here are {n} stickers."
 
 
@@ -168,12 +199,14 @@ def _colors(talk: Talk) -> Series:
         color = talk.color(concept, ground)
         if color and color not in colors:
             colors.append(color)
-    scenes = [_one(talk, concept, color, ground, "large") for color in colors]
+    scenes = [talk.alone(concept, color, ground, "large") for color in colors]
     n, plural, where = talk.number(count), CONCEPTS[concept].plural, talk.ground_words(ground)
-    asks = (f"Draw {n} {plural} in different colours, one in each picture, {where}.",
-            f"A series of {n} pictures: {with_article(concept)} in {join(colors)}, {where}.",
-            f"Show {with_article(concept)} in {n} colours {where}.",
-            f"Make {n} colour variations of {with_article(concept)} {where}.")  # fmt: skip
+    asks = (
+        f"Draw {n} {plural} in different colours, one in each picture, {where}.",
+        f"A series of {n} pictures: {with_article(concept)} in {join(colors)}, {where}.",
+        f"Show {with_article(concept)} in {n} colours {where}.",
+        f"Make {n} colour variations of {with_article(concept)} {where}.",
+    )
     return asks, scenes, f"Here is the {concept} in {n} colours."
 
 
@@ -182,11 +215,15 @@ def _places(talk: Talk) -> Series:
     concept = talk.pick(of_kind("animal", "person", "vehicle"))
     order = [list(SETTINGS)[i] for i in talk.rng.permutation(len(SETTINGS))[:count]]
     color = talk.pick(["red", "blue", "yellow", "purple"]) if CONCEPTS[concept].colorable else None
-    scenes = [_one(talk, concept, color, talk.scenery(s, "day"), "medium") for s in order]
+    scenes = [talk.alone(concept, color, talk.scenery(s, "day"), "medium") for s in order]
     words, n = noun_phrase(SceneObject(concept, color)), talk.number(count)
     where = join([talk.setting_words(s) for s in order])
-    asks = (f"A series of {n} pictures of {words} in different places.", f"Show {words} in {n} different places.",
-            f"Draw the same {words.split(' ', 1)[1]} {where}.", f"{n} pictures of {words}: {where}")  # fmt: skip
+    asks = (
+        f"A series of {n} pictures of {words} in different places.",
+        f"Show {words} in {n} different places.",
+        f"Draw the same {words.split(' ', 1)[1]} {where}.",
+        f"{n} pictures of {words}: {where}",
+    )
     return asks, scenes, f"Here is {words} in {n} places."
 
 
@@ -197,9 +234,11 @@ def _times(talk: Talk) -> Series:
     scenes = [Scene(scene.objects, retime(scene.background, time)) for time in ALL_TIMES]
     words = join([noun_phrase(o) for o in scene.objects])
     where = talk.setting_words(str(scene.background.setting))
-    asks = (f"A series of three pictures: {words} {where} by day, at sunset and at night.",
-            f"Show {words} {where} at three times of day.",
-            f"Draw {words} {where} by day, at sunset and at night.")  # fmt: skip
+    asks = (
+        f"A series of three pictures: {words} {where} by day, at sunset and at night.",
+        f"Show {words} {where} at three times of day.",
+        f"Draw {words} {where} by day, at sunset and at night.",
+    )
     return asks, scenes, "Here are day, sunset and night."
 
 
@@ -213,6 +252,9 @@ def _variations(talk: Talk) -> Series:
         if scene is not None:
             scenes.append(scene)
     n = talk.number(count)
-    asks = (f"Draw {n} variations of {describe(first)}.", f"{n} versions of {describe(first)}",
-            f"Give me {n} variations of {describe(first)}.")  # fmt: skip
+    asks = (
+        f"Draw {n} variations of {describe(first)}.",
+        f"{n} versions of {describe(first)}",
+        f"Give me {n} variations of {describe(first)}.",
+    )
     return asks, scenes, f"Here are {n} variations."

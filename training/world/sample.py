@@ -210,9 +210,14 @@ def _try_scene(
 
 
 def _fit(
-    rng: np.random.Generator, name: str, places: list[str], ground: Background, aspect: tuple[int, int],
-    placed: list[SceneObject], total: int,
-) -> SceneObject | None:  # fmt: skip
+    rng: np.random.Generator,
+    name: str,
+    places: list[str],
+    ground: Background,
+    aspect: tuple[int, int],
+    placed: list[SceneObject],
+    total: int,
+) -> SceneObject | None:
     weights = {1: [0.2, 0.4, 0.4], 2: [0.3, 0.5, 0.2], 3: [0.4, 0.52, 0.08]}.get(total, [0.8, 0.2, 0.0])
     for _ in range(8):
         size = list(SIZE_RANGES)[int(rng.choice(3, p=weights))]

@@ -208,9 +208,15 @@ def _lake(pen: Pen) -> None:
 
 
 _DRAW: dict[str, Callable[[Pen], None]] = {
-    "meadow": _meadow, "beach": _beach, "desert": _desert, "snow": _snow,
-    "forest": _forest, "city": _city, "hills": _hills, "lake": _lake,
-}  # fmt: skip
+    "meadow": _meadow,
+    "beach": _beach,
+    "desert": _desert,
+    "snow": _snow,
+    "forest": _forest,
+    "city": _city,
+    "hills": _hills,
+    "lake": _lake,
+}
 
 
 @lru_cache(maxsize=1024)

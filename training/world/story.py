@@ -1,7 +1,7 @@
-"""Illustrated stories: a protagonist, something it finds (loses, shares, follows ...), and two to twelve pictures.
+"""Illustrated stories: a protagonist, something it finds (loses, shares ...), and two to twelve pictures.
 
-A story is `opening, before..., key, after..., ending`; whether the quest is in a picture depends on the plot. The
-composition (protagonist, quest, colour, number of pictures) belongs to one split, so that a held-out story is
+A story is `opening, before..., key, after..., ending`; whether the quest is in a picture depends on the plot.
+The composition (protagonist, quest, colour, number of pictures) belongs to one split, so that a held-out story is
 one whose make-up was never trained on; three pictures of a fox and a red balloon are one such.
 """
 
@@ -65,9 +65,14 @@ class _Story:
         )
         introduced = f"{with_article(self.hero)} named {self.name}" if self.name else with_article(self.hero)
         filled = text.format(
-            p=introduced, P=hero, q=with_article(quest), Q=f"the {quest}", f=with_article(self.friend),
-            F=f"the {self.friend}", at=at,
-        )  # fmt: skip
+            p=introduced,
+            P=hero,
+            q=with_article(quest),
+            Q=f"the {quest}",
+            f=with_article(self.friend),
+            F=f"the {self.friend}",
+            at=at,
+        )
         return re.sub(r"(^|[.!?] )([a-z])", lambda m: m[1] + m[2].upper(), filled)
 
 
@@ -80,8 +85,16 @@ def story(talk: Talk) -> Dialogue:
     if talk.chance(0.35):
         text = _title(talk, tale) + "\n" + text
     if talk.chance(0.7):
-        text += talk.pick(["The end.", "The end.", "And that is the end of the story.", "What a day it was!",
-                           "Good night!", "They never forgot that day."])  # fmt: skip
+        text += talk.pick(
+            [
+                "The end.",
+                "The end.",
+                "And that is the end of the story.",
+                "What a day it was!",
+                "Good night!",
+                "They never forgot that day.",
+            ]
+        )
     if talk.chance(0.15):
         text = f"<think>{_plan(tale, pictures)}</think>" + text
     return Dialogue("story", (Turn("user", ask), Turn("assistant", text, tuple(pictures))))
@@ -131,8 +144,12 @@ def _ask(talk: Talk, tale: _Story) -> str:
     unit = talk.pick(["picture", "picture", "picture", "image", "panel", "illustration"])
     n = talk.number(tale.count)
     if tale.count == 3 and not shape and talk.chance(0.2):
-        forms = [f"Tell me a story about {about}.", f"A picture story about {about}, please.",
-                 f"tell a story with pictures about {about}", f"Make an illustrated story about {about}."]  # fmt: skip
+        forms = [
+            f"Tell me a story about {about}.",
+            f"A picture story about {about}, please.",
+            f"tell a story with pictures about {about}",
+            f"Make an illustrated story about {about}.",
+        ]
         return talk.pick(forms)
     many = f"{n} {shape}{unit}s"
     forms = [
@@ -208,7 +225,7 @@ def _times(talk: Talk, tale: _Story) -> list[str]:
 
 
 def _illustrate(talk: Talk, tale: _Story, beat: Beat, ground: Background) -> Picture:
-    cast = [(tale.hero, None, tale.hero_size)]
+    cast: list[tuple[str, str | None, str]] = [(tale.hero, None, tale.hero_size)]
     if beat.friend and tale.friend != tale.quest:
         cast.append((tale.friend, None, "medium"))
     if beat.quest:

@@ -1,4 +1,4 @@
-"""What all dialogues share: the turn types, seeded choices, and the wordings of numbers, sizes and backgrounds."""
+"""What all dialogues share: turns, seeded choices, wordings of numbers, sizes and backgrounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from training.world.caption import caption
+from training.world.caption import caption, with_article
 from training.world.concepts import CONCEPTS
 from training.world.sample import (
     allowed_places,
@@ -27,7 +27,7 @@ BASE_GRID: Grid = (8, 8)
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a dialogue: what it shows, its prompt (empty for a user's picture) and its grid of cells."""
+    """One picture: what it shows, its prompt (empty for a user's picture) and its grid of cells."""
 
     scene: Scene
     grid: Grid = BASE_GRID
@@ -161,6 +161,12 @@ class Talk:
                 return Scene(tuple(placed), ground)
         return None
 
+    def alone(self, concept: str, color: str | None, ground: Background, size: str = "large") -> Scene:
+        """One object, in the center where the train split allows that."""
+        places = places_of(concept, "train")
+        place = "center" if "center" in places else self.pick(places)
+        return Scene((place_object(self.rng, concept, color, place, size),), ground)
+
     def picture(self, scene: Scene, grid: Grid = BASE_GRID) -> Picture:
         """The scene with one of its captions."""
         return Picture(scene, grid, caption(scene, self.rng))
@@ -171,15 +177,21 @@ class Talk:
             place = self.pick(_SETTING_WORDINGS[str(ground.setting)])
             return f"{place} {self.pick(_TIME_WORDINGS[str(ground.time)])}" if time else place
         if ground.kind == "plain":
-            color = ground.color
-            return self.pick([f"on a plain {color} background", f"on a {color} background", f"on plain {color}",
-                              f"with a {color} background"])  # fmt: skip
+            colored = with_article(f"{ground.color} background")
+            plain = f"on a plain {ground.color} background"
+            return self.pick([plain, f"on {colored}", f"on plain {ground.color}", f"with {colored}"])
         if ground.kind == "palette":
             bands = [f"{color} {round(100 * part)}%" for color, part in ground.bands]
             lead = self.pick(["on a background of", "with the palette", "on bands of", "in the colours"])
             return f"{lead} {', '.join(bands)}"
-        return self.pick(["on a transparent background", "with a transparent background", "without a background",
-                          "with no background"])  # fmt: skip
+        return self.pick(
+            [
+                "on a transparent background",
+                "with a transparent background",
+                "without a background",
+                "with no background",
+            ]
+        )
 
     def setting_words(self, setting: str) -> str:
         """A setting with its preposition: `in the woods`."""
