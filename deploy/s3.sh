@@ -5,7 +5,7 @@ set -eu
 data=${S3_DATA:-/data}
 bucket=${S3_BUCKET:-wanimage}
 config=${S3_CONFIG:-/tmp/s3.json}
-master=${S3_MASTER_PORT:-9333}
+master=${S3_MASTER:-127.0.0.1:9333}
 
 identity() { # NAME ACCESS_KEY SECRET_KEY
     printf '{"name":"%s","credentials":[{"accessKey":"%s","secretKey":"%s"}],' "$1" "$2" "$3"
@@ -25,13 +25,13 @@ umask 077
 
 # No identity may create buckets: the bucket is made here, once the master answers.
 (
-    until echo "s3.bucket.create -name $bucket" | weed shell -master="127.0.0.1:$master" >/dev/null 2>&1; do
+    until echo "s3.bucket.create -name $bucket" | weed shell -master="$master" >/dev/null 2>&1; do
         sleep 1
     done
 ) &
 
 # Only the S3 gateway listens to others: the filer and the master behind it ask for no keys.
-exec weed -logtostderr server -dir="$data" -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.port="$master" \
+exec weed -logtostderr server -dir="$data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
     -filer -s3 -s3.ip.bind="${S3_BIND:-0.0.0.0}" -s3.port="${S3_PORT:-8333}" -s3.config="$config" -s3.iam=false \
     -s3.port.iceberg=0 -s3.port.lance=0 -volume.max=32 -master.volumeSizeLimitMB=1024 \
     -master.telemetry=false -volume.preStopSeconds=0 "$@"

@@ -1,0 +1,223 @@
+"""deploy/nats.conf and deploy/s3.sh under real servers: each service can do its work and nothing else."""
+
+import asyncio
+import os
+import re
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import nats
+import nats.errors
+import pytest
+from minio import Minio
+from minio.error import S3Error
+from urllib3.exceptions import HTTPError
+
+from wanimage.bus import Bus
+from wanimage.config import Settings
+from wanimage.errors import Unavailable
+from wanimage.jobs import Jobs, make_job
+from wanimage.stack import find_binary, free_ports
+from wanimage.v1 import jobs_pb2
+from wanimage.worker import Worker
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ("planner", "visualizer", "vae")
+PASSWORDS = {name: f"secret-of-{name}" for name in SERVICES}
+START_SECONDS = 60.0
+FAMILY = "0" * 64
+
+WORK = {
+    "turn": ("planner", jobs_pb2.TurnJob(session_id="s"), jobs_pb2.TurnResult(last_seq=7)),
+    "render": ("visualizer", jobs_pb2.RenderJob(), jobs_pb2.RenderResult()),
+    "encode": ("vae", jobs_pb2.EncodeJob(), jobs_pb2.EncodeResult()),
+    "decode": ("vae", jobs_pb2.DecodeJob(), jobs_pb2.DecodeResult()),
+}
+"""Job kind to who takes it, what is asked and what is answered."""
+
+
+@pytest.fixture(scope="module")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with the deployed configuration; only port, monitoring and folder differ."""
+    folder = tmp_path_factory.mktemp("nats")
+    (port,) = free_ports(1)
+    text = (ROOT / "deploy" / "nats.conf").read_text()
+    for pattern, replacement in (
+        (r"^port: 4222$", f'host: "127.0.0.1"\nport: {port}'),
+        (r"^http_port: 8222$", ""),
+        (r"store_dir: /data$", f'store_dir: "{folder}"'),
+    ):
+        text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+        assert count == 1, pattern
+    (folder / "nats.conf").write_text(text)
+    environment = {f"{name.upper()}_NATS_PASSWORD": password for name, password in PASSWORDS.items()}
+    command = [find_binary("nats-server"), "-c", folder / "nats.conf", "--log", folder / "log"]
+    with subprocess.Popen(command, env=os.environ | environment) as process:
+        yield f"nats://127.0.0.1:{port}"
+        process.terminate()
+
+
+def settings(nats_url: str, user: str, password: str | None = None) -> Settings:
+    secret = PASSWORDS[user] if password is None else password
+    return Settings(nats_url=nats_url, nats_user=user, nats_password=secret)
+
+
+async def connect(nats_url: str, user: str) -> Bus:
+    """A connection once the server is up."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                return await Bus.connect(settings(nats_url, user))
+            except Unavailable:
+                continue  # Bus.connect itself has waited
+
+
+@pytest.fixture
+async def buses(nats_url: str) -> AsyncIterator[dict[str, Bus]]:
+    """One connection a service."""
+    opened = {name: await connect(nats_url, name) for name in SERVICES}
+    yield opened
+    for bus in opened.values():
+        await bus.close()
+
+
+@pytest.mark.parametrize("kind", WORK)
+async def test_service_does_the_jobs_that_the_planner_submits(buses: dict[str, Bus], kind: str) -> None:
+    service, payload, answer = WORK[kind]
+    job = make_job("acme", FAMILY, payload, 30.0)
+    jobs = Jobs(buses["planner"])
+    async with Worker(Jobs(buses[service]), kind, family=FAMILY) as worker:
+        submission = await jobs.submit(job)
+        taken = await worker.take(10.0)
+        assert taken is not None
+        await taken.progress(jobs_pb2.JobProgress())
+        await taken.commit(answer)
+        result = await jobs.result(submission)
+    assert result.job_id == job.id
+    assert getattr(result, kind) == answer
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        ("visualizer", "wan.session.acme.s"),
+        ("visualizer", "wan.jobs.turn.acme"),
+        ("visualizer", "$JS.API.CONSUMER.CREATE.JOBS.turn-acme.wan.jobs.turn.acme"),
+        ("visualizer", "$JS.API.DIRECT.GET.SESSIONS.wan.session.acme.s"),
+        ("vae", "wan.session.acme.s"),
+        ("vae", "wan.jobs.render.acme"),
+        ("vae", "$JS.API.CONSUMER.CREATE.JOBS.render-acme.wan.jobs.render.acme"),
+        ("planner", "wan.dlq.render.acme"),
+        ("planner", "$JS.API.CONSUMER.CREATE.JOBS.render-acme.wan.jobs.render.acme"),
+        *((user, "$JS.API.STREAM.DELETE.SESSIONS") for user in SERVICES),
+        *((user, "$JS.API.STREAM.PURGE.SESSIONS") for user in SERVICES),
+        *((user, "$JS.API.STREAM.MSG.DELETE.SESSIONS") for user in SERVICES),
+    ],
+)
+async def test_user_may_not_publish_beyond_its_role(
+    nats_url: str, buses: dict[str, Bus], user: str, subject: str
+) -> None:
+    refused: asyncio.Queue[str] = asyncio.Queue()
+
+    async def note(error: Exception) -> None:
+        refused.put_nowait(str(error).lower())
+
+    client = await nats.connect(nats_url, user=user, password=PASSWORDS[user], error_cb=note)
+    try:
+        await client.publish(subject, b"")
+        message = await asyncio.wait_for(refused.get(), 10.0)
+    finally:
+        await client.close()
+    assert "permissions violation for publish" in message
+    assert subject.lower() in message
+
+
+async def test_wrong_password_is_refused(nats_url: str, buses: dict[str, Bus]) -> None:
+    with pytest.raises(Unavailable, match=r"(?i)authorization"):
+        await Bus.connect(settings(nats_url, "vae", "guess"), patience=2.0)
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """SeaweedFS started by deploy/s3.sh, with its bucket."""
+    folder = tmp_path_factory.mktemp("s3")
+    names = ("s3", "master", "filer", "volume", "s3.grpc", "master.grpc", "filer.grpc", "volume.grpc")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    environment = {
+        "PATH": f"{find_binary('weed').parent}:{os.environ['PATH']}",
+        "S3_DATA": str(folder),
+        "S3_CONFIG": str(folder / "s3.json"),
+        "S3_BIND": "127.0.0.1",
+        "S3_PORT": str(ports["s3"]),
+        "S3_MASTER": f"127.0.0.1:{ports['master']}.{ports['master.grpc']}",
+    }
+    for name in SERVICES:
+        environment |= {
+            f"{name.upper()}_S3_ACCESS_KEY": name,
+            f"{name.upper()}_S3_SECRET_KEY": PASSWORDS[name],
+        }
+    flags = [f"-{name}.port={ports[name]}" for name in ("master", "filer", "volume")]
+    flags += [f"-{name}.port.grpc={ports[name + '.grpc']}" for name in ("s3", "master", "filer", "volume")]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            ["/bin/sh", ROOT / "deploy" / "s3.sh", *flags], env=os.environ | environment, stderr=log
+        ) as process,
+    ):
+        endpoint = f"127.0.0.1:{ports['s3']}"
+        await_bucket(client(endpoint, "vae"), folder / "log")
+        yield endpoint
+        process.kill()  # weed waits seconds for its own streams; the folder is thrown away
+
+
+def client(endpoint: str, user: str, secret: str | None = None) -> Minio:
+    return Minio(
+        endpoint, access_key=user, secret_key=secret or PASSWORDS[user], secure=False, region="us-east-1"
+    )
+
+
+def await_bucket(s3: Minio, log: Path) -> None:
+    """Return once the shared bucket takes an object."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            s3.stat_object("wanimage", "none")
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return
+        except HTTPError:
+            pass
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.2)
+
+
+def put(s3: Minio, bucket: str, name: str, body: bytes) -> None:
+    from io import BytesIO
+
+    s3.put_object(bucket, name, BytesIO(body), len(body))
+
+
+@pytest.mark.parametrize("user", SERVICES)
+def test_identity_writes_and_reads_the_shared_bucket(s3_endpoint: str, user: str) -> None:
+    s3 = client(s3_endpoint, user)
+    put(s3, "wanimage", f"acme/{user}", user.encode())
+    other = client(s3_endpoint, "planner").get_object("wanimage", f"acme/{user}")
+    try:
+        assert other.read() == user.encode()
+    finally:
+        other.close()
+        other.release_conn()
+
+
+def test_identity_may_not_make_a_bucket(s3_endpoint: str) -> None:
+    with pytest.raises(S3Error, match="AccessDenied"):
+        client(s3_endpoint, "visualizer").make_bucket("elsewhere")
+
+
+@pytest.mark.parametrize(("user", "secret"), [("vae", "guess"), ("stranger", "guess")])
+def test_wrong_key_is_refused(s3_endpoint: str, user: str, secret: str) -> None:
+    with pytest.raises(S3Error) as refusal:
+        put(client(s3_endpoint, user, secret), "wanimage", "x", b"x")
+    assert refusal.value.code in ("SignatureDoesNotMatch", "InvalidAccessKeyId", "AccessDenied")
