@@ -20,8 +20,6 @@ from torch import Tensor
 
 BASE_TOKENS = 64
 """Latent tokens at which the time shift is `SamplerConfig.shift`; it grows with the root of the tokens."""
-_SEED_STRIDE = 0x9E37_79B9_7F4A_7C15  # odd, so pictures of one seed never share a generator
-_SEED_RANGE = 2**63
 
 
 class Solver(Enum):
@@ -81,11 +79,9 @@ def add_noise(x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return (1 - t) * x0 + t * noise, noise - x0
 
 
-def picture_noise(seed: int, index: int, shape: Sequence[int]) -> Tensor:
-    """float32 noise of picture `index` of a render. From a CPU generator of its own: batches never change a
-    picture."""
-    mixed = (seed + index * _SEED_STRIDE) % _SEED_RANGE
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(mixed))
+def picture_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """float32 noise of one picture, from a CPU generator of its own: batches never change a picture."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def guide(full: Tensor, no_text: Tensor, no_image: Tensor | None, config: SamplerConfig) -> Tensor:

@@ -22,7 +22,7 @@ from wanimage.models.layout import (
 from wanimage.models.mot import Mot, MotConfig
 from wanimage.models.rope import RopeConfig
 
-CONFIG = MotConfig.tiny()
+CONFIG = replace(MotConfig.tiny(), heads=4, latent_channels=8)  # 2 key heads: the grouped path
 GRID = (2, 3)
 REFERENCE = Vision(1, 2, cells=(2, 4))
 
@@ -280,5 +280,7 @@ def test_attention_starts_from_the_understanding_branch():
         rtol=1e-4,
         atol=1e-5,
     )
+    with pytest.raises(ValueError, match="queries"):
+        init_from_understanding(Mot(replace(CONFIG, heads=2)), theirs)
     with pytest.raises(ValueError, match="layers"):
         init_from_understanding(Mot(replace(CONFIG, depth=3)), theirs)

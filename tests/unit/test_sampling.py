@@ -92,11 +92,10 @@ def test_noise_and_velocity_lead_back_to_the_picture():
     torch.testing.assert_close(x - t.view(3, 1, 1) * velocity, x0)
 
 
-def test_noise_depends_on_seed_and_picture_alone():
-    assert torch.equal(picture_noise(7, 1, (4, 8)), picture_noise(7, 1, (4, 8)))
-    seen = [picture_noise(seed, index, (4, 8)) for seed in (0, 1, 2**63 - 1) for index in range(3)]
-    for i, a in enumerate(seen):
-        assert all(not torch.equal(a, b) for b in seen[:i])
+def test_noise_depends_on_the_seed_alone():
+    assert torch.equal(picture_noise(7, (4, 8)), picture_noise(7, (4, 8)))
+    assert not torch.equal(picture_noise(7, (4, 8)), picture_noise(8, (4, 8)))
+    assert picture_noise(2**53 - 1, (4, 8)).dtype == torch.float32
 
 
 def test_neutral_guidance_is_the_plain_velocity():

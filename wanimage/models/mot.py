@@ -70,17 +70,15 @@ class MotConfig:
 
     @staticmethod
     def tiny() -> MotConfig:
-        """For tests: milliseconds a step, grouped heads so that their path is exercised."""
-        rope = RopeConfig(axes=(4, 6, 6))
-        return MotConfig(depth=2, width=32, heads=4, kv_heads=2, ffn=48, latent_channels=8, rope=rope)
+        """For tests: milliseconds a step, beside the tiny understanding branch."""
+        return MotConfig(depth=2, width=32, heads=2, kv_heads=2, ffn=48, rope=RopeConfig(axes=(4, 6, 6)))
 
     @staticmethod
     def paper() -> MotConfig:
-        """Beside Qwen3-VL-30B-A3B's shape (48 layers, 32 heads, 4 key heads); the report gives no widths."""
+        """Beside Qwen3-VL-8B's shape, the scale the report builds on; the report gives no widths."""
         rope = RopeConfig(axes=(32, 48, 48), theta=(1_000_000.0, 10_000.0, 10_000.0))
-        return MotConfig(
-            depth=48, width=2048, heads=32, kv_heads=4, ffn=6144, rope=rope, text_scope=TextScope.CAUSAL
-        )  # fmt: skip
+        shape: dict[str, int] = {"depth": 36, "width": 4096, "heads": 32, "kv_heads": 8, "ffn": 12288}
+        return MotConfig(**shape, rope=rope, text_scope=TextScope.CAUSAL)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `mot.json`."""
@@ -338,6 +336,11 @@ def init_from_understanding(mot: Mot, model: Any) -> None:
     with torch.no_grad():
         for block, layer in zip(mot.blocks, layers, strict=True):
             ours: Any = block.attention
+            if ours.q.weight.shape != layer.self_attn.q_proj.weight.shape:
+                got, want = list(ours.q.weight.shape), list(layer.self_attn.q_proj.weight.shape)
+                raise ValueError(
+                    f"queries are {got} here and {want} in the understanding branch; make them alike"
+                )
             theirs, scale = layer.self_attn, layer.input_layernorm.weight
             for name in ("q", "k", "v"):
                 getattr(ours, name).weight.copy_(getattr(theirs, f"{name}_proj").weight * scale)

@@ -1,0 +1,119 @@
+"""`python -m training.visualizer --out runs/nano/visualizer --export weights/nano [--resume] [--steps N]`.
+
+Needs the frozen parts in the family folder: understanding/ and vae.*, made by the two stages before.
+About an hour on two cores at the nano size; a checkpoint every few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from training.loop import LoopState, autocast, plot_losses, train
+from training.vae.export import load as load_vae
+from training.visualizer.config import VisualizerTraining
+from training.visualizer.data import Batches
+from training.visualizer.export import export
+from training.visualizer.loss import visualizer_loss
+from wanimage.models.mot import Mot, init_from_understanding
+from wanimage.models.understanding import Understanding
+
+log = logging.getLogger("training.visualizer")
+GOLDEN_STEPS = 3
+
+
+def main() -> None:
+    """Parse, train, export."""
+    parser = argparse.ArgumentParser(prog="python -m training.visualizer", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, metrics and pictures")
+    parser.add_argument(
+        "--family", type=Path, default=Path("weights/nano"), help="folder of the frozen parts"
+    )
+    parser.add_argument("--export", type=Path, help="folder that gets the averaged weights at every save")
+    parser.add_argument("--size", choices=["nano", "tiny", "paper"], default="nano")
+    parser.add_argument("--steps", type=int, help="optimiser steps; the decay of the rate follows")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    config: VisualizerTraining = getattr(VisualizerTraining, arguments.size)()
+    if arguments.steps:
+        config = replace(config, loop=replace(config.loop, steps=arguments.steps))
+    run(
+        config,
+        arguments.family,
+        arguments.out,
+        arguments.export,
+        arguments.precision,
+        resume=arguments.resume,
+    )
+
+
+def run(
+    config: VisualizerTraining, family: Path, out: Path, weights: Path | None, precision: str, *, resume: bool
+) -> Mot:
+    """Train one stage from the frozen parts in `family`; returns the model with the averaged weights."""
+    out.mkdir(parents=True, exist_ok=True)
+    understanding, vae = Understanding.load(family / "understanding"), load_vae(family)
+    torch.manual_seed(config.loop.seed)
+    mot = Mot(config.model)
+    init_from_understanding(mot, understanding.model)
+    batches = Batches(understanding, vae, config.model, config.data, "fp32")
+    if precision == "auto":
+        precision = faster_precision(mot, batches)
+    batches.precision = precision
+    config = replace(config, loop=replace(config.loop, precision=precision))
+
+    def publish(state: LoopState) -> None:
+        plot_losses(state.history, out / "loss.png", "visualizer: flow matching")
+        if weights is not None:
+            export(state.ema, config.model, weights, lineage(config, state))
+
+    state = train(mot, visualizer_loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
+    log.info("golden %s", json.dumps([round(row["loss"], 6) for row in state.history[:GOLDEN_STEPS]]))
+    mot.load_state_dict(state.ema)
+    return mot.eval()
+
+
+def lineage(config: VisualizerTraining, state: LoopState) -> dict[str, object]:
+    """What the manifest says of these weights."""
+    plain: dict[str, object] = {
+        "model": config.model.to_json(),
+        "loop": asdict(config.loop),
+        "data": asdict(config.data),
+    }
+    return {
+        "stage": "visualizer/pretraining",
+        "step": state.step,
+        "config": plain,
+        "loss": state.history[-1]["loss"],
+    }
+
+
+def faster_precision(mot: Mot, batches: Batches, tries: int = 3) -> str:
+    """bf16 or fp32, whichever learns from a batch sooner on this machine; logged."""
+    groups = batches.batch_at(0)
+    seconds: dict[str, float] = {}
+    for precision in ("bf16", "fp32"):
+        for _ in range(tries):
+            started = time.perf_counter()
+            with autocast(precision):
+                loss, _ = visualizer_loss(mot, groups, torch.Generator().manual_seed(0))
+            loss.backward()
+            mot.zero_grad(set_to_none=True)
+            seconds[precision] = min(seconds.get(precision, float("inf")), time.perf_counter() - started)
+    best = min(seconds, key=lambda name: seconds[name])
+    log.info("precision %s: %s s a batch", best, {k: round(v, 2) for k, v in seconds.items()})
+    return best
+
+
+if __name__ == "__main__":
+    main()
