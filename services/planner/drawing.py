@@ -1,0 +1,99 @@
+"""From planned pictures to finished ones: encode references, render, decode; all as jobs on the bus."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
+
+from wanimage.jobs import Jobs, make_job
+from wanimage.limits import joined_prompt
+from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
+
+OnProgress = Callable[[int, jobs_pb2.JobProgress], Awaitable[None]]
+"""Called with the position of a picture in its group, and the job's progress."""
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Draws pictures of one turn. `seconds_left()` bounds every job."""
+
+    jobs: Jobs
+    tenant: str
+    family: str
+    options: types_pb2.TurnOptions
+    seconds_left: Callable[[], float]
+
+    async def draw(
+        self,
+        plans: Sequence[events_pb2.ImagePlanned],
+        references: Sequence[types_pb2.Image],
+        on_progress: OnProgress,
+    ) -> list[events_pb2.ImageReady]:
+        """Draw one picture, or all pictures of one series jointly; raise the error of the job that failed."""
+        timing = _Timing()
+        latents = await asyncio.gather(*(self._encode(image.base, timing) for image in references))
+        job = jobs_pb2.RenderJob(
+            pictures=[self._picture(plan) for plan in plans],
+            references=[
+                jobs_pb2.RenderReference(image=image.base, latent=latent)
+                for image, latent in zip(references, latents, strict=True)
+            ],
+            sampling=self.options.sampling,
+            previews=self.options.previews,
+        )
+
+        async def relay(progress: jobs_pb2.JobProgress) -> None:
+            for position in range(len(plans)):
+                await on_progress(position, progress)
+
+        rendered = (await self._run(job, "render", timing, relay)).render
+        decoded = await asyncio.gather(*(self._decode(latent, timing) for latent in rendered.latents))
+        share = rendered.pixel_steps // len(plans)
+        return [
+            events_pb2.ImageReady(
+                image=types_pb2.Image(
+                    index=plan.index, base=result.image, latent=latent, size=result.size,
+                    prompt=picture.prompt, seed=plan.seed, family=self.family,
+                ),
+                turn_index=plan.turn_index,
+                stage_seconds=timing.seconds,
+                pixel_steps=share,
+            )
+            for plan, picture, latent, result in zip(plans, job.pictures, rendered.latents, decoded, strict=True)
+        ]  # fmt: skip
+
+    def _picture(self, plan: events_pb2.ImagePlanned) -> jobs_pb2.RenderPicture:
+        options = self.options
+        prompt = joined_prompt(plan.prompt, options.palette, options.background, options.regions)
+        return jobs_pb2.RenderPicture(prompt=prompt, grid=plan.grid, seed=plan.seed)
+
+    async def _encode(self, image: types_pb2.BlobRef, timing: "_Timing") -> types_pb2.BlobRef:
+        return (await self._run(jobs_pb2.EncodeJob(image=image), "encode", timing)).encode.latent
+
+    async def _decode(self, latent: types_pb2.BlobRef, timing: "_Timing") -> jobs_pb2.DecodeResult:
+        job = jobs_pb2.DecodeJob(latent=latent, format=self.options.format)
+        return (await self._run(job, "decode", timing)).decode
+
+    async def _run(
+        self,
+        payload: Message,
+        stage: str,
+        timing: "_Timing",
+        on_progress: Callable[[jobs_pb2.JobProgress], Awaitable[None]] | None = None,
+    ) -> jobs_pb2.JobResult:
+        job = make_job(self.tenant, self.family, payload, self.seconds_left())
+        result = await self.jobs.run(job, on_progress)
+        timing.add(stage, result)
+        return result
+
+
+@dataclass
+class _Timing:
+    """Seconds by stage of one group; jobs that run side by side count once, by the longest."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, result: jobs_pb2.JobResult) -> None:
+        self.seconds[stage] = max(self.seconds.get(stage, 0.0), result.work_seconds)
+        self.seconds["queue"] = max(self.seconds.get("queue", 0.0), result.queue_seconds)

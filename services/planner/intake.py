@@ -1,0 +1,140 @@
+"""From a client's message to a TurnStarted in the log and a `turn` job; all is checked before anything is written."""
+
+import hashlib
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from services.planner.history import History, fold
+from wanimage import limits
+from wanimage.blobs import Blobs
+from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, WanError
+from wanimage.jobs import Jobs, failure, make_job
+from wanimage.sessions import SessionLog, Sessions
+from wanimage.tokens import Vocabulary
+from wanimage.uploads import Upload, check_uploads, store_upload
+from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
+from wanimage.weights import Family
+
+SILENT_SECONDS = 30.0
+"""A running turn without an event for so long may have lost its worker and its job."""
+MAX_MESSAGE_TOKENS = 2048
+"""Tokens of one message that the nano family can read beside its pictures and the answer."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Accepts turns. Knows the tokenizer but holds no model."""
+
+    sessions: Sessions
+    jobs: Jobs
+    blobs: Blobs
+    family: Family
+    vocabulary: Vocabulary
+
+    async def history(self, tenant: str, session_id: str) -> tuple[SessionLog, History]:
+        """Open a session and read its log; raises NotFound."""
+        log = await self.sessions.open(tenant, session_id)
+        return log, fold(session_id, await log.replay())
+
+    async def accept(
+        self, tenant: str, session_id: str, user: types_pb2.UserMessage, options: types_pb2.TurnOptions, seconds: float
+    ) -> tuple[SessionLog, str, int]:
+        """Start a turn that ends within `seconds`; an empty `session_id` makes a session.
+
+        Returns the session's log, the turn's id and the sequence number before its first event. Raises InvalidInput
+        naming the field, NotFound for an unknown session, Conflict while another turn runs, Overloaded, Unavailable.
+        """
+        self._check(user, options)
+        log, history = await self.history(tenant, session_id) if session_id else (None, None)
+        if history and history.running:
+            raise Conflict(
+                f"session {session_id} is busy with turn {history.running.turn_id}; "
+                "wait for its end with Watch, or stop it with Cancel"
+            )
+        uploads = await self._uploads(tenant, user, history)
+        if log is None:
+            log = await self.sessions.create(tenant, new_session_id(), family=self.family.digest)
+        known = len(history.images) if history else 0
+        before = history.last_seq if history else 0
+        turn_id = uuid.uuid4().hex
+        started = events_pb2.TurnStarted(
+            text=user.text,
+            images=[await self._image(tenant, upload, known + i) for i, upload in enumerate(uploads)],
+            options=self._settled(options, log.session_id, turn_id),
+        )
+        started.deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=seconds))
+        await log.append(events_pb2.Event(turn_id=turn_id, turn_started=started))
+        await self._submit(tenant, log, turn_id, seconds)
+        return log, turn_id, before
+
+    async def resume(self, tenant: str, log: SessionLog, history: History) -> None:
+        """Make sure that a turn gone silent has a worker coming, and that an overdue one ends. Idempotent."""
+        turn, now = history.running, datetime.now(UTC)
+        if turn is None or (now - history.last_time).total_seconds() < SILENT_SECONDS:
+            return
+        left = (turn.deadline - now).total_seconds()
+        if left > 0:
+            await self._submit(tenant, log, turn.turn_id, left)
+            return
+        late = failure(DeadlineExceeded("the turn did not finish before its deadline; ask again with more time"))
+        await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_failed=events_pb2.TurnFailed(failure=late)))
+
+    def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
+        limits.check_prompt(user.text, "user.text")
+        tokens = len(self.vocabulary.encode_user_text(user.text))
+        if tokens > MAX_MESSAGE_TOKENS:
+            problem = f"{tokens:,} tokens, this family reads {MAX_MESSAGE_TOKENS:,} a message"
+            raise InvalidInput("user.text", problem, "shorten the message")
+        limits.check_images(user.images, "user.images")
+        limits.check_options(options)
+        limits.grid_for(options.size, self.family.base_cells, self.family.max_cells, "options.size")
+        if options.HasField("refine"):
+            raise InvalidInput("options.refine", "this deployment has no refiner", "leave the field out")
+        if options.enhance.mode == types_pb2.EnhanceOptions.MODE_ON:
+            raise InvalidInput("options.enhance.mode", "this deployment has no enhancer", "leave the field out")
+        for index, region in enumerate(options.regions):
+            if region.HasField("reference") and region.reference >= len(user.images):
+                problem = f"picture {region.reference} of {len(user.images)}"
+                raise InvalidInput(f"options.regions[{index}].reference", problem, "use an index into user.images")
+
+    async def _uploads(self, tenant: str, user: types_pb2.UserMessage, history: History | None) -> list[Upload]:
+        resolved = []
+        for index, picture in enumerate(user.images):
+            if picture.WhichOneof("source") == "session_image":
+                field = f"user.images[{index}].session_image"
+                if history is None:
+                    raise InvalidInput(field, "a new session has no pictures", "send data, or name the session")
+                picture = types_pb2.ImageInput(blob=history.image(picture.session_image, field).base)
+            resolved.append(picture)
+        return await check_uploads(self.blobs, tenant, resolved, "user.images")
+
+    async def _image(self, tenant: str, upload: Upload, index: int) -> types_pb2.Image:
+        size = types_pb2.Size(height=upload.height, width=upload.width)
+        return types_pb2.Image(index=index, base=await store_upload(self.blobs, tenant, upload), size=size)
+
+    @staticmethod
+    def _settled(options: types_pb2.TurnOptions, session_id: str, turn_id: str) -> types_pb2.TurnOptions:
+        """The options with a seed, so that a turn that is run again draws the same pictures."""
+        settled = types_pb2.TurnOptions()
+        settled.CopyFrom(options)
+        if not settled.sampling.HasField("seed"):
+            digest = hashlib.sha256(f"{session_id}/{turn_id}".encode()).digest()
+            settled.sampling.seed = int.from_bytes(digest[:6])
+        return settled
+
+    async def _submit(self, tenant: str, log: SessionLog, turn_id: str, seconds: float) -> None:
+        payload = jobs_pb2.TurnJob(session_id=log.session_id, turn_id=turn_id)
+        try:
+            await self.jobs.submit(make_job(tenant, self.family.digest, payload, seconds))
+        except WanError as error:
+            # The turn is in the log; it must not look as if it ran.
+            failed = events_pb2.TurnFailed(failure=failure(error))
+            await log.append(events_pb2.Event(turn_id=turn_id, turn_failed=failed))
+            raise
+
+
+def new_session_id() -> str:
+    """Sorts by time of creation; 26 characters, of which 14 are random."""
+    return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[:14]}"

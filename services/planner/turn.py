@@ -1,0 +1,311 @@
+"""One turn from its log to its end: decode, draw at each <BOI>, go on with the picture in the context.
+
+The log is the only state. A turn that lost its worker is run again from the log: finished pictures are in it,
+a picture under way is found by its job's content, and the text goes on after the last event. Appends are fenced,
+so two workers that believe they own the turn cannot both write.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from services.planner.context import Part, assemble
+from services.planner.drawing import Drawer
+from services.planner.engine import PlannerEngine
+from services.planner.history import History, fold
+from wanimage.blobs import Blobs
+from wanimage.errors import Conflict, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
+from wanimage.jobs import Jobs, failure
+from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think, pieces
+from wanimage.sessions import SessionLog, Sessions
+from wanimage.v1 import events_pb2 as ev
+from wanimage.v1 import jobs_pb2, types_pb2
+from wanimage.worker import TakenJob
+
+COALESCE_SECONDS = 0.05
+"""Deltas are joined for this long before they are appended."""
+DEFAULT_MAX_TOKENS = 1500
+"""Tokens a turn may write when the client names no limit."""
+
+StopReason = ev.TurnFinished.StopReason
+STOPS = {"end": ev.TurnFinished.STOP_REASON_END, "length": ev.TurnFinished.STOP_REASON_LENGTH}
+
+
+@dataclass(frozen=True)
+class TurnRunner:
+    """Handles `turn` jobs."""
+
+    engine: PlannerEngine
+    sessions: Sessions
+    jobs: Jobs
+    blobs: Blobs
+    family: str
+
+    async def run(self, taken: TakenJob) -> jobs_pb2.TurnResult:
+        """Bring the turn to its end, in the log; returns at once when it has one.
+
+        Raises Unavailable and Overloaded: the job is put back, and the turn goes on from its log. Raises Conflict
+        when another worker writes the turn.
+        """
+        job = taken.job.turn
+        session = await self.sessions.open(taken.tenant, job.session_id)
+        history = fold(job.session_id, await session.replay())
+        turn = history.turn(job.turn_id)
+        if turn.ended_seq:
+            return jobs_pb2.TurnResult(last_seq=turn.ended_seq)
+        work = _TurnWork(self, taken, session, history)
+        try:
+            async with asyncio.TaskGroup() as work.tasks:
+                await work.finish()
+        except asyncio.CancelledError:
+            await asyncio.shield(work.end_early())
+            raise
+        except BaseExceptionGroup as group:
+            error = _first(group)
+            if isinstance(error, Unavailable | Overloaded | Conflict):
+                raise error from group
+            known = error if isinstance(error, WanError) else JobFailed("the planner met an unexpected error")
+            await work.append(ev.TurnFailed(failure=failure(known), usage=work.usage()))
+            if known is not error:
+                raise error from group
+        return jobs_pb2.TurnResult(last_seq=history.last_seq)
+
+
+class _TurnWork:
+    """The turn while one worker holds it."""
+
+    tasks: asyncio.TaskGroup
+
+    def __init__(self, runner: TurnRunner, taken: TakenJob, session: SessionLog, history: History) -> None:
+        self.runner, self.taken, self.session, self.history = runner, taken, session, history
+        self.turn = history.turns[-1]
+        self.options = self.turn.options
+        self.parser = Parser()
+        for piece in pieces(self.turn.items):
+            self.parser.feed(piece)
+        self.drawer = Drawer(
+            runner.jobs, taken.tenant, runner.family, self.options, lambda: max(taken.seconds_left, 0.0)
+        )
+        self._started = time.perf_counter()
+        self._usage = types_pb2.Usage()
+        self._handed = len(self.turn.ready)
+        self._last_drawing: asyncio.Task[None] | None = None
+        self._buffer: Text | Think | None = None
+        self._flushed_at = 0.0
+        self._appending = asyncio.Lock()
+        self._opening: list[Tag] = []
+        self._dropped = (0, 0)
+
+    # Text -------------------------------------------------------------------------------------------------
+
+    async def finish(self) -> None:
+        """Decode and draw until the planner ends its answer."""
+        stop: StopReason | None = None
+        while stop is None:
+            if not self.parser.series_left:
+                await self._draw_planned()
+            self._open_as_asked()
+            stop = await self._decode()
+            if stop == STOPS["end"] and self._owed > 0:
+                self._open(Tag.IMAGINE)  # a client who asked for n pictures gets n
+                stop = None
+        if self._last_drawing:
+            await self._last_drawing
+        await self.append(ev.TurnFinished(usage=self.usage(), stop_reason=stop))
+
+    async def _decode(self) -> StopReason | None:
+        """Write tokens until a <BOI> (None) or until the answer ends (why)."""
+        left = (self.options.max_tokens or DEFAULT_MAX_TOKENS) - self._usage.generated_tokens
+        if left <= 0:
+            return STOPS["length"]
+        context = [*await self._context(), *self._opening]
+        self._opening = []
+        began, stop = time.perf_counter(), ""
+        try:
+            async for delta in self.runner.engine.decode(
+                context,
+                max_tokens=left,
+                temperature=self.options.temperature if self.options.HasField("temperature") else None,
+                seed=self.options.sampling.seed + len(self.turn.items),
+                request_id=f"{self.turn.turn_id}-{self.history.last_seq}-{self.taken.delivery}",
+                banned=self._banned(),
+            ):
+                for piece in delta.pieces:
+                    for item in self.parser.feed(piece):
+                        await self._emit(item)
+                stop = delta.stop or stop
+                self._usage.generated_tokens += delta.generated_tokens
+                self._usage.prompt_tokens += delta.prompt_tokens
+                self._usage.cached_tokens += delta.cached_tokens
+            await self._flush()
+            if stop == "end":
+                self.parser.finish()
+        except MarkupError as error:
+            raise JobFailed(f"the planner wrote malformed markup: {error}") from error
+        finally:
+            self._usage.stage_seconds["plan"] += time.perf_counter() - began
+        return STOPS.get(stop)
+
+    @property
+    def _owed(self) -> int:
+        """Pictures the client asked for by number and did not get yet; never negative."""
+        return max(self.options.image_count - self.parser.images, 0)
+
+    def _open(self, tag: Tag) -> None:
+        self._opening.append(tag)
+        self.parser.feed(tag)
+
+    def _open_as_asked(self) -> None:
+        if self.options.think == types_pb2.THINK_MODE_ON and not self.turn.items:
+            self._open(Tag.THINK)
+
+    def _banned(self) -> frozenset[Tag]:
+        """Tags the client's options rule out from here on."""
+        banned: set[Tag] = set()
+        if self.options.HasField("image_count") and not self.parser.series_left:
+            banned |= {Tag.SERIES} if self._owed else {Tag.SERIES, Tag.IMAGINE}
+        if self.options.think == types_pb2.THINK_MODE_OFF or self.turn.items:
+            banned.add(Tag.THINK)
+        return frozenset(banned)
+
+    async def _context(self) -> Sequence[Part]:
+        """Everything said and drawn so far, fitted to the planner's window."""
+        see = self.options.feedback != types_pb2.FEEDBACK_TEXT
+        assembled = await assemble(self.runner.engine, self.runner.blobs, self.taken.tenant, self.history, see=see)
+        dropped = (assembled.dropped_images, assembled.dropped_turns)
+        if dropped > self._dropped:
+            self._dropped = dropped
+            await self.append(ev.ContextTrimmed(dropped_images=dropped[0], dropped_turns=dropped[1]))
+        return assembled.parts
+
+    async def _emit(self, item: Item) -> None:
+        """Log an item; text waits up to COALESCE_SECONDS for more of its kind."""
+        if isinstance(item, ImageSpec):
+            await self._flush()
+            await self._plan(item)
+            return
+        if type(self._buffer) is type(item):
+            self._buffer = type(item)(self._buffer.text + item.text)  # type: ignore[union-attr]
+        else:
+            await self._flush()
+            self._buffer = item
+        if time.monotonic() - self._flushed_at >= COALESCE_SECONDS:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None:
+            delta = ev.TextDelta if isinstance(buffer, Text) else ev.ThinkDelta
+            await self.append(delta(text=buffer.text))
+            self._flushed_at = time.monotonic()
+
+    # Pictures ---------------------------------------------------------------------------------------------
+
+    async def _plan(self, spec: ImageSpec) -> None:
+        grid = types_pb2.Grid(height_cells=spec.grid[0], width_cells=spec.grid[1])
+        if self.options.HasField("size"):
+            grid = self.runner.engine.grid_asked_for(self.options.size)
+        turn_index = len(self.turn.planned)
+        await self.append(
+            ev.ImagePlanned(
+                turn_index=turn_index,
+                index=len(self.history.images),
+                prompt=spec.prompt.strip(),
+                grid=grid,
+                series=spec.series,
+                series_length=spec.series_length,
+                seed=self.options.sampling.seed + turn_index,
+                references=[image.index for image in self.turn.images],
+            )
+        )
+
+    async def _draw_planned(self) -> None:
+        """Draw what is planned and not handed on; with feedback=text, go on while it is being drawn."""
+        plans = self.turn.planned[self._handed :]
+        for group in _groups(plans):
+            self._last_drawing = self.tasks.create_task(self._draw(group, self._last_drawing))
+        self._handed += len(plans)
+        if plans and self.options.feedback != types_pb2.FEEDBACK_TEXT and self._last_drawing:
+            await self._last_drawing
+
+    async def _draw(self, group: Sequence[ev.ImagePlanned], before: asyncio.Task[None] | None) -> None:
+        async def relay(position: int, progress: jobs_pb2.JobProgress) -> None:
+            previews = {preview.index: preview.png for preview in progress.previews}
+            notice = ev.ImageProgress(
+                index=group[position].index, step=progress.step, steps=progress.steps,
+                preview_png=previews.get(position, b""),
+            )  # fmt: skip
+            await self.session.notify(self._event(notice))
+
+        try:
+            ready = await self.drawer.draw(group, self.turn.images, relay)
+        except WanError as error:
+            if not isinstance(error, Unavailable | Overloaded):
+                for plan in group:
+                    await self.append(ev.ImageFailed(index=plan.index, failure=failure(error)))
+            raise
+        if before:
+            await before  # pictures are announced in order
+        for each in ready:
+            for stage, seconds in each.stage_seconds.items():
+                self._usage.stage_seconds[stage] += seconds / len(ready)
+            await self.append(each)
+
+    # The log ----------------------------------------------------------------------------------------------
+
+    def usage(self) -> types_pb2.Usage:
+        """What the turn cost up to now, in this worker; pictures count wherever they were drawn."""
+        usage = types_pb2.Usage()
+        usage.CopyFrom(self._usage)
+        usage.images = len(self.turn.ready)
+        usage.pixel_steps = sum(each.pixel_steps for each in self.turn.ready.values())
+        usage.seconds = time.perf_counter() - self._started
+        return usage
+
+    async def end_early(self) -> None:
+        """The worker was told to stop: log why, unless it only hands the turn to another worker."""
+        if self.taken.cancelled.is_set():
+            await self.append(ev.TurnCancelled(reason="client", usage=self.usage()))
+        elif self.taken.seconds_left <= 0:
+            late = DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
+            await self.append(ev.TurnFailed(failure=failure(late), usage=self.usage()))
+
+    async def append(self, body: Message) -> None:
+        """Append an event of this turn to the log and to the history."""
+        async with self._appending:
+            self.history.apply(await self.session.append(self._event(body)))
+
+    def _event(self, body: Message) -> ev.Event:
+        return event_of(self.history.session_id, self.turn.turn_id, body)
+
+
+def event_of(session_id: str, turn_id: str, body: Message) -> ev.Event:
+    """An event around `body`, whose kind follows from its type; seq and time are the log's to give."""
+    event = ev.Event(session_id=session_id, turn_id=turn_id)
+    for each in ev.Event.DESCRIPTOR.oneofs_by_name["kind"].fields:
+        if each.message_type is body.DESCRIPTOR:
+            getattr(event, each.name).CopyFrom(body)
+            return event
+    raise AssertionError(f"{body.DESCRIPTOR.full_name} is not an event")
+
+
+def _groups(plans: Sequence[ev.ImagePlanned]) -> list[list[ev.ImagePlanned]]:
+    """What is drawn together: each single picture alone, each series as one."""
+    groups: list[list[ev.ImagePlanned]] = []
+    for plan in plans:
+        if plan.series and groups and groups[-1][0].series == plan.series:
+            groups[-1].append(plan)
+        else:
+            groups.append([plan])
+    return groups
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """The first plain error of a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
