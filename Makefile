@@ -5,10 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-WORLD := $(VENV)/.world
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint format protos lock train-nano bench compose-smoke clean
+.PHONY: help setup world demo test lint format protos lock train-nano bench compose-smoke clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 16
@@ -18,14 +17,13 @@ $(INSTALLED): requirements/cpu.txt requirements/world.txt requirements/dev.txt r
 	@$(PYTHON) scripts/install.py --venv $(VENV)
 	@touch $@
 
-$(WORLD): $(INSTALLED)
+world: $(INSTALLED)  ## fetch the design world's drawings, once
 	@$(BIN)/wan data world fetch
-	@touch $@
 
 demo: $(INSTALLED)  ## start the services, run one turn, then chat if this is a terminal
 	@$(BIN)/wan demo
 
-test: $(INSTALLED) $(WORLD)  ## every test
+test: $(INSTALLED) world  ## every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(INSTALLED)  ## formatting, types, import directions, protos, Dockerfiles
@@ -47,10 +45,10 @@ protos: $(INSTALLED)  ## regenerate wanimage/v1 from protos/
 lock: $(INSTALLED)  ## compile requirements/*.in to *.txt
 	@$(BIN)/python scripts/lock.py $(LOCK_ARGS)
 
-train-nano: $(INSTALLED) $(WORLD)  ## retrain the shipped family from scratch
+train-nano: $(INSTALLED) world  ## retrain the shipped family from scratch
 	@$(BIN)/wan train nano
 
-bench: $(INSTALLED) $(WORLD)  ## run benchmarks/, each ending in one JSON line
+bench: $(INSTALLED) world  ## run benchmarks/, each ending in one JSON line
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 compose-smoke: $(INSTALLED)  ## build the images, start compose.yaml, draw one picture; skips without a docker engine

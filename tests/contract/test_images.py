@@ -57,11 +57,24 @@ def test_own_container_has_its_own_credentials(name: str) -> None:
 
 def test_every_secret_must_be_given_and_none_is_written_down() -> None:
     text = (ROOT / "compose.yaml").read_text()
-    example = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    example = dict(re.findall(r"^#?(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     required = set(re.findall(r"\$\{(\w+):\?", text))
     assert required == {name for name in example if re.search(r"PASSWORD|SECRET", name)}
     assert {name: example[name] for name in required if example[name]} == {}
-    assert set(re.findall(r"\$\{(\w+):-", text)) <= example.keys() | {"NATS_IMAGE", "S3_IMAGE", "WAN_VERSION"}
+    assert set(re.findall(r"\$\{(\w+):-", text)) <= example.keys() | {"WAN_VERSION"}
+
+
+def test_new_env_fills_every_secret_and_refuses_to_replace_a_file(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "deploy" / "new_env.py", tmp_path / "env"]
+    subprocess.run(command, check=True)
+    written = (tmp_path / "env").read_text()
+    secrets = re.findall(r"^\w+_(?:PASSWORD|SECRET_KEY)=(w[0-9a-f]{32})$", written, re.MULTILINE)
+    assert len(set(secrets)) == 2 * len(OURS)
+    assert (tmp_path / "env").stat().st_mode & 0o077 == 0
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+    assert (tmp_path / "env").read_text() == written
 
 
 def test_only_the_planner_is_published_and_only_locally_by_default() -> None:
