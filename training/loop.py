@@ -173,7 +173,8 @@ def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
     tensors = load_file(out / meta["tensors"])
     pick = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
     state.module.load_state_dict(pick("module."))
-    state.ema = pick("ema.")
+    averaged = pick("ema.")  # in the file's order; the update walks both lists in the parameters' order
+    state.ema = {name: averaged[name] for name in state.ema}
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in pick("optimizer.").items():
         index, slot = key.split(".", 1)

@@ -104,11 +104,6 @@ class Context:
     table: Table
     """Rotation of the noisy tokens."""
 
-    def pick(self, rows: Tensor) -> Context:
-        """The same for some rows of the batch."""
-        pairs = [(k[rows], v[rows]) for k, v in self.keys_values]
-        return Context(pairs, self.mask[rows], (self.table[0][rows], self.table[1][rows]))
-
 
 class Mot(nn.Module):
     """The generation branch."""
@@ -320,6 +315,25 @@ class FinalLayer(nn.Module):
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         shift, scale = self.modulation(features).chunk(2, dim=-1)
         return self.project(_modulate(x, shift, scale))
+
+
+def stack(contexts: Sequence[Context]) -> Context:
+    """Several renders' contexts as one batch: padded, with padding hidden from all but padding."""
+    sizes = [(c.mask.shape[2], c.mask.shape[3] - c.mask.shape[2]) for c in contexts]  # (N, L + C) of each
+    noisy, others = max(n for n, _ in sizes), max(m for _, m in sizes)
+    seen = torch.zeros(sum(len(c.mask) for c in contexts), 1, noisy, others + noisy, dtype=torch.bool)
+    first = 0
+    for context, (n, m) in zip(contexts, sizes, strict=True):
+        rows = seen[first : first + len(context.mask)]
+        rows[:, :, :n, :m], rows[:, :, :n, others : others + n] = context.mask[..., :m], context.mask[..., m:]
+        rows[:, :, n:, others + n :] = True
+        first += len(context.mask)
+    pad = lambda parts, width: torch.cat([functional.pad(x, (0, 0, 0, width - x.shape[2])) for x in parts])  # noqa: E731
+    pairs = []
+    for layer in zip(*(context.keys_values for context in contexts), strict=True):
+        pairs.append((pad([k for k, _ in layer], others), pad([v for _, v in layer], others)))
+    cos, sin = (pad([c.table[i] for c in contexts], noisy) for i in (0, 1))
+    return Context(pairs, seen.to(contexts[0].mask.device), (cos, sin))
 
 
 def init_from_understanding(mot: Mot, model: Any) -> None:

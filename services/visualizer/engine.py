@@ -1,0 +1,270 @@
+"""The visualizer's model behind four verbs: `prepare`, `step`, `preview`, `finish`. Knows neither gRPC nor
+the bus.
+
+A render is prepared once (the frozen understanding branch reads prompts and references, clean references
+become keys and values), then stepped until done. Renders at different steps, of different sizes, with or
+without guidance and references share one batch at every evaluation; a render may join or leave between two. A
+picture does not depend on its company: noise comes from its own seed, and padding is masked (see
+`tests/unit/test_visualizer_engine.py`).
+
+Letters: B rows (renders times guidance branches), N latent tokens of a row, L context tokens, Z latent
+channels.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from wanimage.errors import InvalidInput
+from wanimage.models.conditioning import Condition, read
+from wanimage.models.layout import Grid
+from wanimage.models.mot import Context, Mot, stack
+from wanimage.models.understanding import Understanding, VisionInput
+from wanimage.models.vae import straight
+from wanimage.sampling import SamplerConfig, Trajectory, evaluations, guide, picture_noise
+from wanimage.weights import Family
+
+log = logging.getLogger(__name__)
+
+CELL = 16
+MAX_PICTURES = 12
+MAX_REFERENCES = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSpec:
+    """One picture to paint."""
+
+    prompt: str
+    grid: Grid
+    """Rows and columns of 16-pixel cells."""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """One picture to look at."""
+
+    pixels: np.ndarray
+    """uint8 straight RGBA `[H, W, 4]`, for the understanding branch."""
+    latents: Tensor
+    """float32 `[Z, gh, gw]`, for the generation branch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderSpec:
+    """One render: a picture, or several painted jointly as a series."""
+
+    pictures: tuple[PictureSpec, ...]
+    references: tuple[Reference, ...] = ()
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    @property
+    def cells(self) -> int:
+        """Latent cells of all pictures, the size of the render in a batch."""
+        return sum(picture.grid[0] * picture.grid[1] for picture in self.pictures)
+
+
+@dataclass
+class RenderState:
+    """A render between `prepare` and `finish`."""
+
+    spec: RenderSpec
+    path: Trajectory
+    """Latents `[N, Z]` of all pictures, one behind the other."""
+    branches: list[Context]
+    """What the noisy tokens see: with prompt; then, if guided, without prompt; then without references
+    either."""
+
+    @property
+    def done(self) -> bool:
+        return self.path.done
+
+    @property
+    def step(self) -> int:
+        """Steps finished."""
+        return self.path.step
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.spec.sampler.steps
+
+
+class VisualizerEngine:
+    """One family on one device (the CPU)."""
+
+    def __init__(self, family: Family, precision: str = "auto") -> None:
+        """Load the parts from a verified family. `precision`: `fp32`, `bf16`, or `auto` to measure and
+        log."""
+        self.family = family
+        self.understanding = Understanding.load(family.path / "understanding")
+        self.mot = Mot.load(family.path)
+        self._preview = {k: v.float() for k, v in load_file(family.path / "preview.safetensors").items()}
+        self._company: list[Context] = []
+        self._batch: Context | None = None
+        self.precision = self._faster_precision() if precision == "auto" else precision
+
+    def cost(self, spec: RenderSpec) -> int:
+        """Pixel-steps: pixels of all pictures times evaluations times guidance branches, references once."""
+        grids = [picture.grid for picture in spec.pictures]
+        count = evaluations(spec.sampler) * len(_conditions(spec, ()))
+        return Mot.pixel_steps(grids, count, [_grid(r.latents) for r in spec.references])
+
+    def prepare(self, spec: RenderSpec) -> RenderState:
+        """Check a render and read its prompts. Raises InvalidInput, naming the field."""
+        self._check(spec)
+        references = tuple(self.understanding.look(reference.pixels) for reference in spec.references)
+        branches = []
+        for condition in _conditions(spec, references):
+            with torch.inference_mode(), self._autocast():
+                text, layout = read(
+                    self.understanding, [condition], self.mot.config.rope, self.mot.config.text_scope
+                )
+                clean = [_tokens(reference.latents) for reference in spec.references if condition.references]
+                latents = torch.cat(clean).unsqueeze(0) if clean else None
+                branches.append(self.mot.context(text, layout, latents))
+        channels = self.mot.config.latent_channels
+        noise = [_tokens(picture_noise(p.seed, (channels, *p.grid))) for p in spec.pictures]
+        largest = max(rows * columns for rows, columns in (p.grid for p in spec.pictures))
+        return RenderState(spec, Trajectory.begin(torch.cat(noise), spec.sampler, largest), branches)
+
+    def step(self, states: Sequence[RenderState]) -> None:
+        """Advance each render by one evaluation (half a Heun step), all in one batch. None may be done."""
+        context = self._together(states)
+        counts = [len(state.branches) for state in states]
+        rows = [state.path.x for state, count in zip(states, counts, strict=True) for _ in range(count)]
+        times = [state.path.t for state, count in zip(states, counts, strict=True) for _ in range(count)]
+        x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        with torch.inference_mode(), self._autocast():
+            velocities = self.mot.velocity(x, torch.tensor(times, dtype=torch.float32), context).float()
+        for state, chunk in zip(states, velocities.split(counts), strict=True):
+            branches = [row[: len(state.path.x)].clone() for row in chunk]
+            state.path.advance(_guided(branches, state.spec))
+
+    def preview(self, state: RenderState) -> list[np.ndarray]:
+        """Rough pictures, uint8 straight RGBA `[16 gh, 16 gw, 4]`, from the present estimate of the end.
+
+        Before the first step that is a plain grey.
+        """
+        clean = torch.zeros_like(state.path.x) if state.path.clean is None else state.path.clean
+        return [self._rough(latents) for latents in _pictures(clean, state.spec)]
+
+    def finish(self, state: RenderState) -> list[Tensor]:
+        """Latents of the pictures, float32 `[Z, gh, gw]` each. The render must be done."""
+        assert state.done, f"step {state.path.step} of {len(state.path.times) - 1}"
+        return [latents.contiguous() for latents in _pictures(state.path.x, state.spec)]
+
+    def render(self, spec: RenderSpec) -> list[Tensor]:
+        """Prepare, step and finish one render alone; what tests compare batches with."""
+        state = self.prepare(spec)
+        while not state.done:
+            self.step([state])
+        return self.finish(state)
+
+    def _check(self, spec: RenderSpec) -> None:
+        if not 1 <= len(spec.pictures) <= MAX_PICTURES:
+            raise InvalidInput("pictures", f"got {len(spec.pictures)}", f"send 1 to {MAX_PICTURES}")
+        if len(spec.references) > MAX_REFERENCES:
+            raise InvalidInput("references", f"got {len(spec.references)}", f"send at most {MAX_REFERENCES}")
+        for index, picture in enumerate(spec.pictures):
+            cells = picture.grid[0] * picture.grid[1]
+            if min(picture.grid) < 1 or cells > self.family.max_cells:
+                way_out = f"send at most {self.family.max_cells} cells"
+                raise InvalidInput(
+                    f"pictures[{index}].grid", f"got {picture.grid[0]}*{picture.grid[1]}", way_out
+                )
+        for index, reference in enumerate(spec.references):
+            shape, channels = tuple(reference.latents.shape), self.mot.config.latent_channels
+            if len(shape) != 3 or shape[0] != channels:
+                way_out = f"send float32 [{channels}, rows, columns]"
+                raise InvalidInput(f"references[{index}].latent", f"shape {list(shape)}", way_out)
+        if spec.sampler.steps < 1:
+            raise InvalidInput("sampling.steps", f"got {spec.sampler.steps}", "send 1 or more")
+
+    def _together(self, states: Sequence[RenderState]) -> Context:
+        """The contexts of all branches as one batch; kept while the company stays the same."""
+        assert states, "a step needs at least one render"
+        assert not any(state.done for state in states), "a finished render cannot be stepped"
+        company = [branch for state in states for branch in state.branches]
+        same = len(company) == len(self._company) and all(map(operator.is_, company, self._company))
+        if self._batch is None or not same:
+            self._company, self._batch = company, stack(company)
+        return self._batch
+
+    def _rough(self, latents: Tensor) -> np.ndarray:
+        """`[Z, gh, gw]` through the linear preview to uint8 `[16 gh, 16 gw, 4]`."""
+        rows, columns = latents.shape[1:]
+        cells = (
+            latents.flatten(1).T @ self._preview["basis"] + self._preview["bias"]
+        )  # [gh * gw, 16 * 16 * 4]
+        planes = cells.view(rows, columns, 4, CELL, CELL).permute(2, 0, 3, 1, 4)  # [4, gh, 16, gw, 16]
+        return straight(planes.reshape(1, 4, rows * CELL, columns * CELL))[0].numpy()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    def _faster_precision(self, tries: int = 3) -> str:
+        """Which precision steps a guided base picture sooner on this machine."""
+        side = max(1, round(self.family.base_cells**0.5))
+        spec = RenderSpec(pictures=(PictureSpec(prompt="a fox", grid=(side, side), seed=0),))
+        seconds: dict[str, float] = {}
+        for self.precision in ("fp32", "bf16"):
+            state = self.prepare(replace(spec, sampler=replace(spec.sampler, steps=tries + 1)))
+            self.step([state])  # the first call pays for warming up
+            started = time.perf_counter()
+            for _ in range(tries):
+                self.step([state])
+            seconds[self.precision] = (time.perf_counter() - started) / tries
+        best = min(seconds, key=lambda name: seconds[name])
+        log.info("precision %s: %s ms a step", best, {k: round(1e3 * v, 1) for k, v in seconds.items()})
+        return best
+
+
+def _conditions(spec: RenderSpec, references: tuple[VisionInput, ...]) -> list[Condition]:
+    """The guidance branches a render needs, fewest first; scales of 1 need none."""
+    grids = tuple(_grid(reference.latents) for reference in spec.references)
+    prompts = tuple(picture.prompt for picture in spec.pictures)
+    full = Condition(prompts, tuple(picture.grid for picture in spec.pictures), references, grids)
+    branches = [full]
+    image_guided = bool(spec.references) and spec.sampler.image_guidance != 1
+    if spec.sampler.guidance != 1 or image_guided:
+        branches.append(full.without_text())
+    if image_guided:
+        branches.append(full.without_text().without_references())
+    return branches
+
+
+def _guided(branches: list[Tensor], spec: RenderSpec) -> Tensor:
+    """One velocity `[N, Z]` of the branches' velocities, guided picture by picture."""
+    if len(branches) == 1:
+        return branches[0]
+    sizes = [picture.grid[0] * picture.grid[1] for picture in spec.pictures]
+    no_image = branches[2].split(sizes) if len(branches) == 3 else [None] * len(sizes)
+    pairs = zip(branches[0].split(sizes), branches[1].split(sizes), no_image, strict=True)
+    return torch.cat([guide(full, no_text, plain, spec.sampler) for full, no_text, plain in pairs])
+
+
+def _pictures(tokens: Tensor, spec: RenderSpec) -> list[Tensor]:
+    """Tokens `[N, Z]` as latents `[Z, gh, gw]` of each picture."""
+    parts = tokens.split([picture.grid[0] * picture.grid[1] for picture in spec.pictures])
+    return [part.T.unflatten(1, picture.grid) for part, picture in zip(parts, spec.pictures, strict=True)]
+
+
+def _tokens(latents: Tensor) -> Tensor:
+    """`[Z, gh, gw]` as tokens `[gh * gw, Z]`, row-major."""
+    return latents.float().flatten(1).T
+
+
+def _grid(latents: Tensor) -> Grid:
+    return int(latents.shape[-2]), int(latents.shape[-1])

@@ -1,0 +1,145 @@
+"""The visualizer's engine on a tiny random family: a picture depends on its request, never on its company."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from services.visualizer.engine import PictureSpec, Reference, RenderSpec, VisualizerEngine
+from tests.families import build_family
+from wanimage.errors import InvalidInput
+from wanimage.sampling import SamplerConfig, Solver
+
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+SAMPLER = SamplerConfig(steps=3, solver=Solver.AB2, guidance=2.0, image_guidance=1.5)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> VisualizerEngine:
+    folder: Path = tmp_path_factory.mktemp("family")
+    return VisualizerEngine(build_family(folder), precision="fp32")
+
+
+def picture(prompt: str = "a fox", grid: tuple[int, int] = (2, 3), seed: int = 1) -> PictureSpec:
+    return PictureSpec(prompt=prompt, grid=grid, seed=seed)
+
+
+def reference(seed: int = 0, grid: tuple[int, int] = (4, 4)) -> Reference:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (grid[0] * 16, grid[1] * 16, 4), dtype=np.uint8)
+    latents = torch.randn(48, *grid, generator=torch.Generator().manual_seed(seed))
+    return Reference(pixels=pixels, latents=latents)
+
+
+def spec(*pictures: PictureSpec, references: tuple[Reference, ...] = (), **sampler: object) -> RenderSpec:
+    chosen = replace(SAMPLER, **sampler)  # type: ignore[arg-type]
+    return RenderSpec(pictures=pictures or (picture(),), references=references, sampler=chosen)
+
+
+MANY = (
+    spec(),
+    spec(picture("a long prompt about two cats", (4, 4), 5), solver=Solver.HEUN),
+    spec(picture("one", seed=2), picture("two", (3, 2), 3), picture("three", seed=4), steps=2),
+    spec(references=(reference(0), reference(1, (2, 6)))),
+    spec(guidance=1.0),
+    spec(references=(reference(),), image_guidance=1.0),
+)
+
+
+def test_batch_equals_each_render_alone(engine):
+    alone = [engine.render(each) for each in MANY]
+    states = [engine.prepare(each) for each in MANY]
+    while active := [state for state in states if not state.done]:
+        engine.step(active)
+    for want, state in zip(alone, states, strict=True):
+        torch.testing.assert_close(engine.finish(state), want, **TOLERANCE)
+
+
+def test_render_may_join_and_leave_between_steps(engine):
+    want = engine.render(MANY[0])
+    first, guest = engine.prepare(MANY[0]), engine.prepare(MANY[3])
+    engine.step([first])
+    engine.step([guest, first])
+    engine.step([first])
+    torch.testing.assert_close(engine.finish(first), want, **TOLERANCE)
+    assert guest.step == 1
+    assert not guest.done
+
+
+def test_same_seed_gives_the_same_bytes(engine):
+    assert torch.equal(engine.render(MANY[2])[1], engine.render(MANY[2])[1])
+
+
+def test_seed_prompt_and_reference_each_change_the_picture(engine):
+    base = engine.render(spec(references=(reference(),)))[0]
+    others = (
+        spec(picture(seed=9), references=(reference(),)),
+        spec(picture("an owl"), references=(reference(),)),
+        spec(references=(reference(7),)),
+        spec(),
+    )
+    for other in others:
+        assert not torch.allclose(engine.render(other)[0], base, atol=1e-3)
+
+
+def test_pictures_of_a_series_are_painted_jointly(engine):
+    alone = engine.render(spec(picture("one", seed=2), steps=2))[0]
+    assert not torch.allclose(engine.render(MANY[2])[0], alone, atol=1e-3)
+
+
+def test_latents_have_the_grids_asked_for(engine):
+    shapes = [tuple(latents.shape) for latents in engine.render(MANY[2])]
+    assert shapes == [(48, 2, 3), (48, 3, 2), (48, 2, 3)]
+    assert all(latents.dtype == torch.float32 for latents in engine.render(MANY[2]))
+
+
+def test_previews_are_pictures_from_the_first_moment(engine):
+    state = engine.prepare(MANY[2])
+    before = engine.preview(state)
+    engine.step([state])
+    after = engine.preview(state)
+    assert [p.shape for p in after] == [(32, 48, 4), (48, 32, 4), (32, 48, 4)]
+    assert all(p.dtype == np.uint8 for p in after)
+    assert not np.array_equal(before[0], after[0])
+
+
+def test_preview_places_every_cell_where_it_belongs(engine):
+    latents = torch.zeros(48, 2, 3)
+    latents[:, 1, 2] = 4.0
+    moved = engine._rough(latents).astype(int) - engine._rough(torch.zeros(48, 2, 3)).astype(int)
+    changed = np.abs(moved).sum(axis=-1) > 0
+    assert changed[16:, 32:].any()
+    assert not changed[:16].any()
+    assert not changed[16:, :32].any()
+
+
+def test_cost_counts_branches_evaluations_and_references(engine):
+    pixels = 2 * 3 * 256
+    assert engine.cost(spec(guidance=1.0)) == pixels * 3
+    assert engine.cost(spec()) == pixels * 3 * 2
+    assert engine.cost(spec(solver=Solver.HEUN)) == pixels * 5 * 2
+    assert engine.cost(spec(references=(reference(),))) == pixels * 3 * 3 + 16 * 256
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        (RenderSpec(pictures=()), "pictures"),
+        (RenderSpec(pictures=(picture(),) * 13), "pictures"),
+        (RenderSpec(pictures=(picture(grid=(17, 16)),)), r"pictures\[0\].grid"),
+        (RenderSpec(pictures=(picture(grid=(0, 4)),)), r"pictures\[0\].grid"),
+        (RenderSpec(pictures=(picture(),), references=(reference(),) * 10), "references"),
+        (
+            RenderSpec(
+                pictures=(picture(),), references=(replace(reference(), latents=torch.zeros(4, 2, 2)),)
+            ),
+            r"references\[0\].latent",
+        ),
+        (spec(steps=0), "sampling.steps"),
+    ],
+)
+def test_wrong_requests_are_refused_by_field(engine, wrong, field):
+    with pytest.raises(InvalidInput, match=f"^{field}: "):
+        engine.prepare(wrong)
