@@ -1,0 +1,1 @@
+"""The VAE service: pictures to latents and back."""

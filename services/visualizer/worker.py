@@ -1,0 +1,122 @@
+"""Takes `render` jobs: reads what they refer to, has the engine thread denoise them, stores the latents."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from services.visualizer.engine import PictureSpec, Reference, RenderSpec
+from services.visualizer.previews import encode_previews
+from services.visualizer.steploop import StepLoop
+from wanimage import images
+from wanimage.blobs import Blobs
+from wanimage.images import Rgba
+from wanimage.latents import get_latent, put_latent
+from wanimage.limits import check_cells, check_prompt, check_sampling
+from wanimage.models.mot import Mot
+from wanimage.sampling import SamplerConfig, Solver, evaluations
+from wanimage.v1 import jobs_pb2, types_pb2
+from wanimage.weights import Family
+from wanimage.worker import TakenJob
+
+SLOTS = 16
+"""Renders held at once; as many as may share a step."""
+
+_SOLVERS = {types_pb2.SAMPLER_EULER: Solver.EULER, types_pb2.SAMPLER_HEUN: Solver.HEUN}
+
+
+def sampler_config(options: types_pb2.SamplingOptions) -> SamplerConfig:
+    """The client's numbers over the defaults of `wanimage.sampling`."""
+    names = {
+        "steps": "steps", "guidance_scale": "guidance",
+        "image_guidance_scale": "image_guidance", "shift": "shift",
+    }  # fmt: skip
+    given = {ours: getattr(options, theirs) for theirs, ours in names.items() if options.HasField(theirs)}
+    if options.sampler in _SOLVERS:
+        given["solver"] = _SOLVERS[options.sampler]
+    return SamplerConfig(**given)
+
+
+def pixel_steps(job: jobs_pb2.RenderJob) -> int:
+    """Sum over pictures of height * width * model evaluations: what a render costs, and what its result
+    says."""
+    grids = [(picture.grid.height_cells, picture.grid.width_cells) for picture in job.pictures]
+    return Mot.pixel_steps(grids, evaluations(sampler_config(job.sampling)))
+
+
+@dataclass(frozen=True)
+class RenderWorker:
+    """The handler of `render` jobs."""
+
+    loop: StepLoop
+    blobs: Blobs
+    family: Family
+
+    async def render(self, taken: TakenJob) -> jobs_pb2.RenderResult:
+        """Draw a job's pictures. Raises InvalidInput, NotFound, DataLoss, FamilyMismatch, Unavailable.
+
+        At cancel or deadline the worker cancels this coroutine, which frees its place at the next step.
+        """
+        job = taken.job.render
+        spec = await self._spec(taken.tenant, job)
+        reporter = _Reporter(taken)
+        latents = await self.loop.render(spec, reporter.on_step, previews=job.previews)
+        stored = [
+            await put_latent(self.blobs, taken.tenant, latent.numpy(), self.family.digest)
+            for latent in latents
+        ]
+        return jobs_pb2.RenderResult(latents=stored, steps=spec.sampler.steps, pixel_steps=pixel_steps(job))
+
+    async def _spec(self, tenant: str, job: jobs_pb2.RenderJob) -> RenderSpec:
+        """The job as the engine takes it; checked again, since a job may come from anybody on the bus."""
+        check_sampling(job.sampling, "render.sampling")
+        pictures = []
+        for index, picture in enumerate(job.pictures):
+            name = f"render.pictures[{index}]"
+            check_prompt(picture.prompt, f"{name}.prompt")
+            grid = (picture.grid.height_cells, picture.grid.width_cells)
+            check_cells(grid, self.family.max_cells, f"{name}.grid")
+            pictures.append(PictureSpec(prompt=picture.prompt, grid=grid, seed=picture.seed))
+        references = await asyncio.gather(
+            *(
+                self._reference(tenant, each, f"render.references[{i}]")
+                for i, each in enumerate(job.references)
+            )
+        )
+        return RenderSpec(
+            pictures=tuple(pictures), references=tuple(references), sampler=sampler_config(job.sampling)
+        )
+
+    async def _reference(self, tenant: str, reference: jobs_pb2.RenderReference, field: str) -> Reference:
+        data = await self.blobs.get(tenant, reference.image)
+        latent = await get_latent(self.blobs, tenant, reference.latent, self.family.digest, f"{field}.latent")
+        pixels = await asyncio.to_thread(images.decode, data, f"{field}.image")
+        # The understanding branch sees the picture at the size it was encoded at.
+        height, width = (cells * images.CELL for cells in latent.shape[1:])
+        pixels = await asyncio.to_thread(images.resize, pixels, height, width)
+        return Reference(pixels=pixels, latents=torch.from_numpy(latent.copy()))
+
+
+@dataclass
+class _Reporter:
+    """Publishes progress of one job, newest first: while one message is under way, older steps are
+    skipped."""
+
+    taken: TakenJob
+    _sending: asyncio.Task[None] | None = None
+    _next: tuple[int, int, Sequence[Rgba]] | None = field(default=None, repr=False)
+
+    def on_step(self, step: int, steps: int, previews: Sequence[Rgba]) -> None:
+        self._next = (step, steps, previews)
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        try:
+            while self._next is not None:
+                (step, steps, pictures), self._next = self._next, None
+                previews = await asyncio.to_thread(encode_previews, pictures) if pictures else []
+                await self.taken.progress(jobs_pb2.JobProgress(step=step, steps=steps, previews=previews))
+        finally:
+            self._sending = None
