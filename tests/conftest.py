@@ -1,0 +1,98 @@
+"""Real servers for the tests: NATS and S3 on free ports in temporary directories.
+
+`nats_server` and `bus` are new for each test (a NATS starts in 60 ms), so a test may kill them. `stack` holds
+one NATS and one S3 for the whole run (weed needs 3 s); tests keep apart there by `tenant`. A missing binary
+skips the test on a laptop and fails it where CI=true.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wanimage.bus import Bus
+from wanimage.config import Settings
+from wanimage.jobs import Jobs
+from wanimage.stack import LocalStack, NatsServer, StackError, free_ports
+
+WAIT_SECONDS = 30.0
+
+for _name in [each for each in os.environ if each.startswith("WAN_")]:
+    del os.environ[_name]  # a developer's own settings must not reach a test
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant nobody else uses."""
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A NATS of this test's own; `kill()` and `start()` it freely."""
+    with _or_skip():
+        server = NatsServer(tmp_path / "nats", free_ports(1)[0])
+        server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """NATS and S3 for the whole run."""
+    with _or_skip():
+        servers = LocalStack(tmp_path_factory.mktemp("stack"))
+        servers.start()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="session")
+def settings(stack: LocalStack) -> Settings:
+    """Settings of a service that uses `stack`."""
+    return stack_settings(stack)
+
+
+@pytest.fixture
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    """A connection to this test's own NATS."""
+    async with await Bus.connect(nats_settings(nats_server)) as connected:
+        yield connected
+
+
+@pytest.fixture
+def jobs(bus: Bus) -> Jobs:
+    return Jobs(bus)
+
+
+def nats_settings(server: NatsServer) -> Settings:
+    return Settings(_env_file=None, nats_url=server.url)
+
+
+def stack_settings(stack: LocalStack) -> Settings:
+    values = {name.removeprefix("WAN_").lower(): value for name, value in stack.environment.items()}
+    return Settings(_env_file=None, port=0, **values)
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], timeout: float = WAIT_SECONDS) -> None:
+    """Wait until `condition()` (plain or async) holds; fails with its name after `timeout` seconds."""
+    async with asyncio.timeout(timeout):
+        while True:
+            outcome = condition()
+            if await outcome if isinstance(outcome, Awaitable) else outcome:
+                return
+            await asyncio.sleep(0.01)
+
+
+class _or_skip:
+    """Turns a missing server binary into a skip, except in CI."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _tb: object) -> None:
+        if isinstance(error, StackError) and "pip install" in str(error) and os.environ.get("CI") != "true":
+            pytest.skip(str(error))

@@ -1,0 +1,148 @@
+"""The bus against a real nats-server: fences, batches, wake-ups, and a server that goes away."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.conftest import nats_settings
+from wanimage.bus import Bus
+from wanimage.errors import Conflict, InvalidInput, Unavailable
+from wanimage.stack import NatsServer
+from wanimage.subjects import JOBS, SESSIONS, stream_of, streams, token
+
+PROMISED_SECONDS = 5.0
+
+
+async def test_store_refuses_a_stale_writer(bus: Bus) -> None:
+    first = await bus.store("wan.session.acme.s1", b"one", expected_last=0, msg_id="a")
+    await bus.store("wan.session.acme.s1", b"two", expected_last=first, msg_id="b")
+
+    with pytest.raises(Conflict, match=r"ends at 2, not at 1"):
+        await bus.store("wan.session.acme.s1", b"other two", expected_last=first, msg_id="c")
+
+    held = await bus.read(SESSIONS, "wan.session.acme.s1", 1)
+    assert [each.data for each in held] == [b"one", b"two"]
+
+
+async def test_store_repeated_with_its_fence_is_stored_once(bus: Bus) -> None:
+    # As after a lost acknowledgement: the server checks the fence before the message id.
+    first = await bus.store("wan.session.acme.s1", b"one", expected_last=0, msg_id="a")
+    again = await bus.store("wan.session.acme.s1", b"one", expected_last=0, msg_id="a")
+
+    assert again == first
+    assert await bus.subjects(SESSIONS, "wan.session.acme.*") == {"wan.session.acme.s1": 1}
+
+
+async def test_read_pages_through_one_subject_in_order(bus: Bus) -> None:
+    for number in range(20):
+        await bus.store(f"wan.session.acme.{'mine' if number % 2 else 'other'}", str(number).encode())
+
+    page = await bus.read(SESSIONS, "wan.session.acme.mine", 1, batch=6)
+    rest = await bus.read(SESSIONS, "wan.session.acme.mine", page[-1].seq + 1, batch=6)
+
+    assert [int(each.data) for each in page + rest] == list(range(1, 20, 2))
+    assert await bus.read(SESSIONS, "wan.session.acme.mine", rest[-1].seq + 1) == []
+
+
+async def test_last_is_none_for_an_unknown_subject(bus: Bus) -> None:
+    await bus.store("wan.session.acme.s1", b"one")
+
+    held = await bus.last(SESSIONS, "wan.session.acme.s1")
+    assert held is not None
+    assert held.data == b"one"
+    assert await bus.last(SESSIONS, "wan.session.acme.s2") is None
+
+
+async def test_listener_hears_what_was_stored_after_it_was_entered(bus: Bus) -> None:
+    async with bus.listen("wan.live.acme.s1.log") as listener:
+        await bus.store("wan.session.acme.s1", b"one")
+        heard = await listener.next(5)
+
+    assert heard is not None
+    assert (heard.data, heard.headers["Nats-Sequence"], heard.headers["Nats-Last-Sequence"]) == (
+        b"one",
+        "1",
+        "0",
+    )
+
+
+async def test_streams_survive_a_second_connection_with_the_same_settings(
+    bus: Bus, nats_server: NatsServer
+) -> None:
+    await bus.store("wan.session.acme.s1", b"one")
+    async with await Bus.connect(nats_settings(nats_server)) as second:
+        assert await second.last(SESSIONS, "wan.session.acme.s1") is not None
+
+
+async def test_every_operation_is_unavailable_in_time_when_nats_was_killed(
+    bus: Bus, nats_server: NatsServer
+) -> None:
+    nats_server.kill()
+    operations = {
+        "store": lambda: bus.store("wan.session.acme.s1", b"lost"),
+        "last": lambda: bus.last(SESSIONS, "wan.session.acme.s1"),
+        "read": lambda: bus.read(SESSIONS, "wan.session.acme.s1", 1),
+        "subjects": lambda: bus.subjects(JOBS, "wan.jobs.render.*"),
+        "check": bus.check,
+        "connect": lambda: Bus.connect(nats_settings(nats_server)),
+    }
+
+    async def seconds_until_unavailable(operation) -> float:
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match="NATS does not answer"):
+            await operation()
+        return time.monotonic() - started
+
+    seconds = await asyncio.gather(*(seconds_until_unavailable(each) for each in operations.values()))
+
+    assert max(seconds) < PROMISED_SECONDS, dict(zip(operations, seconds, strict=True))
+    assert await bus.tell("wan.progress.x") is False
+
+
+async def test_bus_works_again_by_itself_after_nats_came_back(bus: Bus, nats_server: NatsServer) -> None:
+    await bus.store("wan.session.acme.s1", b"before")
+    async with bus.listen("wan.live.acme.s1.log") as listener:
+        nats_server.kill()
+        with pytest.raises(Unavailable):
+            await bus.check()
+        nats_server.start()
+
+        second = await bus.store("wan.session.acme.s1", b"after", expected_last=1)
+        heard = await listener.next(5)
+
+    assert second == 2
+    assert heard is not None
+    assert heard.data == b"after"
+    assert [each.data for each in await bus.read(SESSIONS, "wan.session.acme.s1", 1)] == [b"before", b"after"]
+
+
+async def test_a_short_restart_of_nats_is_not_seen(bus: Bus, nats_server: NatsServer) -> None:
+    nats_server.kill()
+    pending = asyncio.create_task(bus.store("wan.session.acme.s1", b"patient", expected_last=0, msg_id="a"))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(nats_server.start)
+
+    assert await pending == 1
+
+
+async def test_streams_are_made_again_when_nats_came_back_empty(
+    bus: Bus, nats_server: NatsServer, tmp_path
+) -> None:
+    nats_server.kill()
+    (nats_server.directory / "jetstream").rename(tmp_path / "lost")
+    await asyncio.to_thread(nats_server.start)
+
+    assert await bus.store("wan.session.acme.s1", b"new life", expected_last=0) == 1
+
+
+@pytest.mark.parametrize("bad", ["", "a.b", "a b", "*", ">", "a" * 65, "ä"])
+def test_token_refuses_what_would_change_the_subject(bad: str) -> None:
+    with pytest.raises(InvalidInput, match="tenant: "):
+        token("tenant", bad)
+
+
+def test_every_stored_subject_belongs_to_its_stream() -> None:
+    for config in streams():
+        for pattern in config.subjects:
+            assert stream_of(pattern.replace("*", "x").replace(">", "x")) == config.name

@@ -1,0 +1,336 @@
+"""NATS JetStream: the connection, its streams, and the few operations the rest is built from.
+
+The names of subjects, streams and headers are in `subjects.py`. On top of this module sit `jobs.py` (submit,
+wait, commit), `worker.py` (take and settle) and `sessions.py` (event logs).
+
+Every operation either succeeds, raises its own typed error, or raises `Unavailable` within
+`PATIENCE_SECONDS`. A NATS restart shorter than that is not seen by callers; after a longer one the same `Bus`
+works again by itself. Operations are repeated inside that time, so each must be harmless when done twice;
+`store` is, by its fence.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import api
+
+from wanimage import telemetry
+from wanimage.config import Settings
+from wanimage.errors import Conflict, Unavailable
+from wanimage.subjects import EXPECTED_LAST_HEADER, JOBS, MSG_ID_HEADER, stream_of, streams
+
+PATIENCE_SECONDS = 4.0
+"""How long an operation outlasts a missing server. Callers are promised an answer within 5 s."""
+ATTEMPT_SECONDS = 2.0
+"""How long one try may take before it is made again."""
+RECONNECT_SECONDS = 0.2
+"""Pause between attempts to reach a server that is gone."""
+PING_SECONDS = 2
+"""Two missed pings mean a dead connection."""
+
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+_STREAM_EXISTS = 10058
+_TRANSIENT = (
+    nats.errors.TimeoutError,
+    nats.errors.ConnectionClosedError,
+    nats.errors.ConnectionReconnectingError,
+    nats.errors.OutboundBufferLimitError,
+    nats.errors.NoRespondersError,
+    nats.errors.StaleConnectionError,
+    nats.js.errors.NoStreamResponseError,
+    nats.js.errors.ServiceUnavailableError,
+    nats.js.errors.ServerError,
+    TimeoutError,
+    OSError,
+)
+
+T = TypeVar("T")
+log = telemetry.logger(__name__)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message as a stream holds it."""
+
+    subject: str
+    seq: int
+    """Position in the stream, shared by all its subjects; strictly growing."""
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    previous_seq: int = 0
+    """Stream position of the message before it on the same subject; only known for republished messages."""
+
+    @classmethod
+    def from_direct(cls, message: Msg) -> "Stored":
+        headers = message.headers or {}
+        return cls(
+            subject=headers["Nats-Subject"],
+            seq=int(headers["Nats-Sequence"]),
+            data=message.data or b"",
+            headers=headers,
+            previous_seq=int(headers.get("Nats-Last-Sequence", 0)),
+        )
+
+
+class Listener:
+    """A plain subscription. Messages may be lost over a reconnect; use it as a wake-up beside a stored
+    truth."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def next(self, timeout: float) -> Msg | None:
+        """The next message, or None after `timeout` seconds (or when the bus is closing)."""
+        with suppress(TimeoutError, nats.errors.Error):
+            return await self._subscription.next_msg(max(timeout, 0.001))
+        return None
+
+
+class Bus:
+    """One connection to NATS. Make it with `await Bus.connect(settings)`; close it last of all."""
+
+    def __init__(self, client: Client, patience: float) -> None:
+        self.client = client
+        self.jetstream = client.jetstream(timeout=ATTEMPT_SECONDS)
+        self._patience = patience
+        self._last_error = ""
+        self._background: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def connect(
+        cls, settings: Settings, *, name: str = "wanimage", patience: float = PATIENCE_SECONDS
+    ) -> "Bus":
+        """Connect and make sure the streams exist. Raises Unavailable when no server answers in time."""
+        client = Client()
+        bus = cls(client, patience)
+        password = settings.nats_password.get_secret_value()
+        try:
+            async with asyncio.timeout(patience):
+                await client.connect(
+                    settings.nats_url.split(","),
+                    name=name,
+                    user=settings.nats_user or None,
+                    password=password or None,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RECONNECT_SECONDS,
+                    connect_timeout=1,
+                    ping_interval=PING_SECONDS,
+                    # Nothing is buffered while the server is away: callers are told, not surprised minutes
+                    # later.
+                    pending_size=0,
+                    error_cb=bus._on_error,
+                    disconnected_cb=bus._on_disconnect,
+                    reconnected_cb=bus._on_reconnect,
+                )
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            raise Unavailable("NATS", f"{settings.nats_url}: {client.last_error or error!r}") from error
+        await bus._ensure_streams()
+        return bus
+
+    async def close(self) -> None:
+        """Close the connection; what was acknowledged stays."""
+        for task in self._background:
+            task.cancel()
+        if not self.client.is_closed:
+            with suppress(nats.errors.Error, OSError):
+                await self.client.close()
+
+    async def __aenter__(self) -> "Bus":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def check(self) -> None:
+        """Readiness: a round trip to JetStream. Raises Unavailable."""
+        await self._patiently(lambda: self.jetstream.stream_info(JOBS))
+
+    # Operations. -----------------------------------------------------------------------------------------
+
+    async def store(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        msg_id: str | None = None,
+        expected_last: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> int:
+        """Append to the stream that owns `subject`; returns the stream position.
+
+        `msg_id` makes a repetition within the stream's duplicate window a no-op. `expected_last` is the
+        fence: the stream position of the subject's last message (0: none). When another message is there,
+        raises Conflict, unless that message is this very one, stored by a try whose acknowledgement was lost.
+        """
+        sent = telemetry.inject_headers(dict(headers or {}))
+        if msg_id is not None:
+            sent[MSG_ID_HEADER] = msg_id
+        if expected_last is not None:
+            sent[EXPECTED_LAST_HEADER] = str(expected_last)
+
+        async def publish() -> int:
+            return (await self.jetstream.publish(subject, data, headers=sent or None)).seq
+
+        try:
+            return await self._patiently(publish)
+        except nats.js.errors.APIError as error:
+            if error.err_code not in _WRONG_LAST_SEQUENCE:
+                raise
+            # The server checks the fence before it looks for duplicates, so we look ourselves.
+            held = await self.last(stream_of(subject), subject)
+            if held is not None and msg_id is not None and held.headers.get(MSG_ID_HEADER) == msg_id:
+                return held.seq
+            raise Conflict(
+                f"{subject} ends at {held.seq if held else 0}, not at {expected_last}: "
+                "somebody else wrote first; read it again"
+            ) from error
+
+    async def last(self, stream: str, subject: str) -> Stored | None:
+        """The last message of `subject`, or None."""
+
+        async def get() -> Stored | None:
+            message = await self.client.request(
+                f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=ATTEMPT_SECONDS
+            )
+            status = (message.headers or {}).get("Status")
+            if status == "404":
+                return None
+            if status is not None:
+                raise nats.js.errors.ServiceUnavailableError(503, f"direct get answered {status}")
+            return Stored.from_direct(message)
+
+        return await self._patiently(get)
+
+    async def read(self, stream: str, subject: str, from_seq: int, batch: int = 256) -> list[Stored]:
+        """Up to `batch` messages of `subject` from stream position `from_seq` on, in order; [] at the end."""
+        request = json.dumps({"batch": batch, "seq": max(from_seq, 1), "next_by_subj": subject}).encode()
+
+        async def get() -> list[Stored]:
+            found: list[Stored] = []
+            inbox = self.client.new_inbox()
+            subscription = await self.client.subscribe(inbox)
+            try:
+                await self.client.publish(f"$JS.API.DIRECT.GET.{stream}", request, reply=inbox)
+                while True:
+                    message = await subscription.next_msg(ATTEMPT_SECONDS)
+                    status = (message.headers or {}).get("Status")
+                    if status in ("204", "404"):  # end of batch, nothing there
+                        return found
+                    if status is not None:
+                        raise nats.js.errors.ServiceUnavailableError(503, f"direct get answered {status}")
+                    found.append(Stored.from_direct(message))
+            finally:
+                with suppress(nats.errors.Error):
+                    await subscription.unsubscribe()
+
+        return await self._patiently(get)
+
+    async def subjects(self, stream: str, pattern: str) -> dict[str, int]:
+        """Subjects of a stream that match `pattern`, with the number of messages each holds."""
+        info = await self._patiently(lambda: self.jetstream.stream_info(stream, subjects_filter=pattern))
+        return dict(info.state.subjects or {})
+
+    async def tell(self, subject: str, data: bytes = b"") -> bool:
+        """Tell whoever listens to a plain subject now. Lossy: False when the server is known to be away."""
+        try:
+            await self.client.publish(subject, data)
+        except nats.errors.Error:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def listen(self, subject: str) -> AsyncIterator[Listener]:
+        """Subscribe to a plain subject for the length of the block. In force when the block is entered."""
+        subscription = await self._patiently(lambda: self._subscribe(subject))
+        try:
+            yield Listener(subscription)
+        finally:
+            with suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def on(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Call `callback` for every message of a plain subject, until the result's `unsubscribe()`."""
+        return await self._patiently(lambda: self._subscribe(subject, callback))
+
+    async def ensure_consumer(self, stream: str, config: api.ConsumerConfig) -> None:
+        """Create the pull consumer, or bring an older one to this configuration."""
+        await self._patiently(lambda: self.jetstream.add_consumer(stream, config))
+
+    # The connection. -------------------------------------------------------------------------------------
+
+    async def _subscribe(
+        self, subject: str, callback: Callable[[Msg], Awaitable[None]] | None = None
+    ) -> Subscription:
+        subscription = await self.client.subscribe(subject, cb=callback)
+        try:
+            # The server works through a connection in order: once it answers, the subscription is in force.
+            await self.client.rtt(timeout=2)
+        except BaseException:
+            with suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+            raise
+        return subscription
+
+    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `operation` over transient errors until it succeeds or patience ends."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._patience
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await operation()
+            except _TRANSIENT as error:
+                if clock() + RECONNECT_SECONDS >= deadline:
+                    raise Unavailable("NATS", repr(error)) from error
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _ensure_streams(self) -> None:
+        for config in streams():
+            await self._patiently(lambda config=config: self._ensure(config))  # type: ignore[misc]
+
+    async def _ensure(self, config: api.StreamConfig) -> None:
+        try:
+            await self.jetstream.add_stream(config)
+        except nats.js.errors.BadRequestError as error:
+            if error.err_code != _STREAM_EXISTS:
+                raise
+            await self.jetstream.update_stream(config)
+
+    async def _on_error(self, error: Exception) -> None:
+        # Called five times a second while the server is away: said once, at the first of each kind.
+        if repr(error) != self._last_error:
+            self._last_error = repr(error)
+            log.info("nats_error", error=self._last_error)
+
+    async def _on_disconnect(self) -> None:
+        log.warning("nats_disconnected")
+
+    async def _on_reconnect(self) -> None:
+        self._last_error = ""
+        log.info("nats_reconnected")
+        # A server that came back with an empty store has no streams.
+        task = asyncio.create_task(self._restore())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _restore(self) -> None:
+        try:
+            await self._ensure_streams()
+        except Unavailable as error:
+            log.warning(
+                "nats_streams_unchecked", error=str(error)
+            )  # it left again; the next reconnect repeats this
+
+    def __repr__(self) -> str:
+        url: Any = self.client.connected_url
+        return f"Bus({url.netloc if url else 'disconnected'})"

@@ -1,0 +1,112 @@
+"""A job that a worker holds: what its handler sees, and the two ways to settle it."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Protocol
+
+from google.protobuf.message import Message
+from nats.aio.msg import Msg
+
+from wanimage import telemetry
+from wanimage.errors import Cancelled, DeadlineExceeded, Overloaded, Unavailable, WanError
+from wanimage.jobs import Jobs, failure, kind_of, seconds_left
+from wanimage.subjects import ATTEMPT_HEADER
+from wanimage.v1.jobs_pb2 import Job, JobProgress, JobResult
+
+RETRY_DELAY_SECONDS = 1.0
+"""Pause before a job that failed with Unavailable is tried again; doubles with each delivery."""
+MAX_RETRY_DELAY_SECONDS = 10.0
+
+log = telemetry.logger(__name__)
+
+
+class Holder(Protocol):
+    """What a held job needs of its worker (worker.py)."""
+
+    client: Jobs
+    family: str
+    max_deliver: int
+
+    async def settle(self, taken: "TakenJob", result: JobResult) -> JobResult: ...
+
+    async def put_back(self, taken: "TakenJob", delay: float) -> None: ...
+
+
+class TakenJob:
+    """A job this process holds. Settle it exactly once: `commit` or `fail`."""
+
+    def __init__(self, worker: "Holder", message: Msg, job: Job) -> None:
+        headers = message.headers or {}
+        self.job = job
+        self.kind = kind_of(job)
+        self.tenant = job.tenant
+        self.attempt = int(headers.get(ATTEMPT_HEADER, "1"))
+        self.delivery = message.metadata.num_delivered
+        """1, or more when earlier workers died or put the job back."""
+        self.headers = headers
+        self.message = message
+        self.settled = False
+        self.given_back = False
+        self.cancelled = asyncio.Event()
+        self._worker = worker
+        self._taken_at = datetime.now(UTC)
+        self._queue_seconds = (self._taken_at - message.metadata.timestamp.astimezone(UTC)).total_seconds()
+
+    @property
+    def payload(self) -> Message:
+        """The RenderJob, DecodeJob, ... itself."""
+        return getattr(self.job, self.kind)
+
+    @property
+    def seconds_left(self) -> float:
+        return seconds_left(self.job)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether going on is pointless: look at every denoising step or token."""
+        return self.cancelled.is_set() or self.seconds_left <= 0
+
+    def raise_if_stopped(self) -> None:
+        """Raises Cancelled or DeadlineExceeded; both are what `fail` wants to hear."""
+        if self.cancelled.is_set():
+            raise Cancelled(f"{self.kind} job {self.job.id[:12]} was cancelled")
+        if self.seconds_left <= 0:
+            raise DeadlineExceeded(
+                f"{self.kind} job {self.job.id[:12]} passed its deadline; ask for more time"
+            )
+
+    async def progress(self, progress: JobProgress) -> None:
+        """Tell whoever watches; lost when nobody does."""
+        progress.job_id = self.job.id
+        await self._worker.client.bus.tell(f"wan.progress.{self.job.id}", progress.SerializeToString())
+
+    async def commit(self, payload: Message) -> JobResult:
+        """Commit a success (a RenderResult, ...); returns what holds, the first result if there was one."""
+        result = self._result()
+        for each in JobResult.DESCRIPTOR.oneofs_by_name["outcome"].fields:
+            if each.message_type is payload.DESCRIPTOR:
+                getattr(result, each.name).CopyFrom(payload)
+                return await self._worker.settle(self, result)
+        raise AssertionError(f"{payload.DESCRIPTOR.full_name} is not a job's result")
+
+    async def fail(self, error: WanError) -> None:
+        """Commit a failure, or put the job back when the error is passing and deliveries and time are
+        left."""
+        passing = isinstance(error, Unavailable | Overloaded)
+        delay = min(RETRY_DELAY_SECONDS * 2 ** (self.delivery - 1), MAX_RETRY_DELAY_SECONDS)
+        if passing and self.delivery < self._worker.max_deliver and self.seconds_left > delay:
+            log.warning("job_put_back", job=self.job.id, kind=self.kind, delay=delay, error=str(error))
+            await self._worker.put_back(self, delay)
+            return
+        log.warning("job_failed", job=self.job.id, kind=self.kind, reason=error.reason, error=str(error))
+        await self._worker.settle(self, self._result(error))
+
+    def _result(self, error: WanError | None = None) -> JobResult:
+        work = (datetime.now(UTC) - self._taken_at).total_seconds()
+        return JobResult(
+            job_id=self.job.id,
+            family=self._worker.family,
+            queue_seconds=max(self._queue_seconds, 0.0),
+            work_seconds=work,
+            failure=failure(error) if error else None,
+        )

@@ -1,0 +1,328 @@
+"""The worker's side of jobs: take them, keep them alive, settle them.
+
+`Worker.run(handler)` is the plain loop. A worker that batches (the visualizer joins jobs between denoising
+steps) uses `take(timeout=0)` or `async for job in worker.jobs()` and settles each job by itself:
+
+    async with Worker(jobs, "decode", family=digest, slots=4) as worker:
+        await worker.run(handler)                  # async def handler(job: TakenJob) -> DecodeResult
+
+What the worker does so that handlers need not: it skips jobs that are settled or cancelled already, refuses
+those past their deadline or made for another family, sends heartbeats, counts deliveries and dead-letters a
+job that killed `max_deliver` workers, repeats a job that failed with `Unavailable`, and holds a result while
+NATS is away. Heartbeats need the event loop: computation belongs into a thread.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import nats.errors
+from google.protobuf.message import DecodeError, Message
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from wanimage import telemetry
+from wanimage.errors import (
+    DeadlineExceeded,
+    FamilyMismatch,
+    JobFailed,
+    Unavailable,
+    WanError,
+)
+from wanimage.fairqueue import FairQueue
+from wanimage.jobs import Jobs
+from wanimage.subjects import REASON_HEADER
+from wanimage.takenjob import TakenJob
+from wanimage.v1.jobs_pb2 import Job, JobResult
+
+ACK_WAIT_SECONDS = 10.0
+MAX_DELIVER = 5
+HEARTBEATS_PER_ACK_WAIT = 5
+TAKE_SECONDS = 60.0
+HELD_RESULT_PAUSE_SECONDS = 0.5
+
+log = telemetry.logger(__name__)
+
+
+Handler = Callable[[TakenJob], Awaitable[Message]]
+
+
+class Worker:
+    """Takes jobs of one kind, at most `slots` at a time. An async context manager; leaving it drains."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        kind: str,
+        *,
+        family: str,
+        slots: int = 1,
+        cost: Callable[[Job], float] = lambda job: 1.0,
+        ack_wait: float = ACK_WAIT_SECONDS,
+        max_deliver: int = MAX_DELIVER,
+        drain_seconds: float = 20.0,
+    ) -> None:
+        """`family` is the digest of the weights held; `cost` is what a job counts in the fair share."""
+        self.client, self.kind, self.family, self.max_deliver = jobs, kind, family, max_deliver
+        self._cost, self._ack_wait, self._drain_seconds = cost, ack_wait, drain_seconds
+        self._queue = FairQueue(jobs.bus, kind, ack_wait=ack_wait)
+        self._slots = slots
+        self._room = asyncio.Event()
+        self._room.set()
+        self._active: dict[int, TakenJob] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = asyncio.Event()
+        self._cancels: Subscription | None = None
+        self._heart: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Worker":
+        self._cancels = await self.client.bus.on("wan.cancel.*", self._on_cancel)
+        await self._queue.open()
+        self._heart = asyncio.create_task(self._beat())
+        log.info("worker_ready", kind=self.kind, family=self.family[:12])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drain(self._drain_seconds)
+
+    def stop_taking(self) -> None:
+        """Take no more jobs; `jobs()` and `run()` end once what is held is settled. Safe in a signal
+        handler."""
+        self._draining.set()
+        self._room.set()
+        self._queue.wake()
+
+    async def drain(self, grace: float) -> None:
+        """Stop in order: take nothing new, let held jobs finish for `grace` seconds, put the rest back, go
+        silent.
+
+        Heartbeats go on until the last job is settled, else it would be given to a second worker meanwhile.
+        """
+        self.stop_taking()
+        await self._finish(grace)
+        if self._heart:
+            self._heart.cancel()
+        if self._cancels:
+            with suppress(nats.errors.Error):
+                await self._cancels.unsubscribe()
+        await self._queue.close()
+
+    async def run(self, handler: Handler) -> None:
+        """Hand every job to `handler` in its own task; what it returns is committed.
+
+        A handler that raises fails its job; at cancel or deadline the handler's task is cancelled. Ends after
+        `stop_taking`: with what is held settled, or put back after `drain_seconds`.
+        """
+        async with asyncio.TaskGroup() as group:
+            async for taken in self.jobs():
+                group.create_task(self._handle(handler, taken))
+            await self._finish(self._drain_seconds)
+
+    async def _finish(self, grace: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        for taken in list(self._active.values()):
+            log.warning("job_given_back", job=taken.job.id, kind=self.kind)
+            await self.put_back(taken, 0)
+
+    async def jobs(self) -> AsyncIterator[TakenJob]:
+        """Jobs as slots are free, until `stop_taking`. NATS being away is waited out."""
+        while not self._draining.is_set():
+            try:
+                taken = await self.take(TAKE_SECONDS)
+            except Unavailable as error:
+                log.warning("worker_waits", kind=self.kind, error=str(error))
+                continue
+            if taken:
+                yield taken
+
+    async def take(self, timeout: float) -> TakenJob | None:
+        """The next job worth doing, or None after `timeout` seconds (0: only what is there) or while
+        draining.
+
+        Raises Unavailable. Call from one task at a time.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout
+        while not self._draining.is_set():
+            left = max(deadline - clock(), 0.0)
+            if len(self._active) >= self._slots:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._room.wait()
+            elif message := await self._queue.take(left):
+                if taken := await self._accept(message):
+                    return taken
+                continue
+            if clock() >= deadline:
+                return None
+        return None
+
+    async def _accept(self, message: Msg) -> TakenJob | None:
+        """Turn a message into held work, or settle it here when there is nothing (good) to do with it."""
+        try:
+            job = Job.FromString(message.data)
+        except DecodeError as error:
+            await self._bury(message, f"not a Job: {error}")
+            return None
+        taken = TakenJob(self, message, job)
+        self._queue.charge(taken.tenant, self._cost(job))
+        self._hold(taken)
+        try:
+            held = await self.client.held(job.id)
+            if held and held.settles(taken.attempt):
+                await self._release(taken, message.ack)
+            elif taken.delivery > self.max_deliver:
+                why = f"{taken.delivery - 1} workers died on it or gave it back"
+                await self._bury(message, why, ack=False)
+                await taken.fail(
+                    JobFailed(f"{self.kind} job {job.id[:12]} was given up: {why}; see stream DLQ")
+                )
+            elif taken.seconds_left <= 0:
+                await taken.fail(
+                    DeadlineExceeded(f"{self.kind} job {job.id[:12]} was still queued at its deadline")
+                )
+            elif job.family != self.family:
+                await taken.fail(FamilyMismatch(job.family, self.family))
+            else:
+                return taken
+        except BaseException:
+            self._drop(taken)  # unsettled: it is redelivered after ack_wait
+            raise
+        return None
+
+    async def _handle(self, handler: Handler, taken: TakenJob) -> None:
+        with (
+            telemetry.bound(job=taken.job.id[:12], tenant=taken.tenant),
+            telemetry.continued_span(
+                f"work {self.kind}", taken.headers, job=taken.job.id, delivery=taken.delivery
+            ),
+        ):
+            try:
+                await taken.commit(await self._work(handler, taken))
+            except WanError as error:
+                await self._try(taken.fail(error))
+            except asyncio.CancelledError:
+                await self.put_back(taken, 0)
+                raise
+            except Exception:
+                await self._try(self._fail_unexpectedly(taken))
+
+    async def _work(self, handler: Handler, taken: TakenJob) -> Message:
+        work = asyncio.ensure_future(handler(taken))
+        stop = asyncio.ensure_future(taken.cancelled.wait())
+        try:
+            await asyncio.wait({work, stop}, timeout=taken.seconds_left, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+            if work.cancelled():
+                taken.raise_if_stopped()
+                raise JobFailed(f"{self.kind} job {taken.job.id[:12]}: its handler was cancelled from inside")
+            return work.result()
+        finally:
+            stop.cancel()
+            work.cancel()
+
+    async def _try(self, settling: Awaitable[None]) -> None:
+        # One job that cannot be settled must not end the loop: it is redelivered when NATS is back.
+        try:
+            await settling
+        except Unavailable as error:
+            log.error("job_unsettled", kind=self.kind, error=str(error))
+
+    async def _fail_unexpectedly(self, taken: TakenJob) -> None:
+        # The traceback stays here, under a number the client can quote.
+        correlation = uuid.uuid4().hex[:12]
+        log.exception("job_crashed", kind=self.kind, correlation=correlation)
+        with suppress(Unavailable):
+            await self._bury(taken.message, f"unexpected error {correlation}", ack=False)
+        await taken.fail(
+            JobFailed(f"{self.kind} job {taken.job.id[:12]} met an unexpected error {correlation}")
+        )
+
+    # Settling. -------------------------------------------------------------------------------------------
+
+    async def settle(self, taken: TakenJob, result: JobResult) -> JobResult:
+        """Commit and ack. Waits for NATS to return until the job's deadline: the work is done and worth
+        keeping."""
+        if taken.given_back and result.HasField("failure"):
+            return result  # another worker has it; only a success is news
+        assert taken.given_back or not taken.settled, f"job {taken.job.id} was settled twice"
+        taken.settled = True
+        while True:
+            try:
+                held = await self.client.commit(result, taken.attempt)
+                break
+            except Unavailable as error:
+                if taken.seconds_left <= 0:
+                    self._drop(taken)
+                    raise
+                log.warning("result_held", job=taken.job.id, error=str(error))
+                await asyncio.sleep(HELD_RESULT_PAUSE_SECONDS)
+        await self._release(taken, taken.message.ack)
+        return held
+
+    async def put_back(self, taken: TakenJob, delay: float) -> None:
+        """Give the job back to the queue, for any worker to take after `delay` seconds. Its handler is
+        stopped."""
+        if taken.settled:
+            return
+        taken.given_back = True
+        taken.cancelled.set()
+        await self._release(taken, lambda: taken.message.nak(delay=delay or None))
+
+    async def _release(self, taken: TakenJob, settle: Callable[[], Awaitable[None]]) -> None:
+        # A lost ack costs a redelivery, which finds the committed result and is skipped; after a put-back
+        # there is nothing left to ack.
+        taken.settled = True
+        with suppress(nats.errors.Error):
+            await settle()
+        self._drop(taken)
+
+    async def _bury(self, message: Msg, why: str, *, ack: bool = True) -> None:
+        tenant = message.subject.rsplit(".", 1)[1]
+        log.error("job_dead_lettered", kind=self.kind, tenant=tenant, why=why)
+        await self.client.bus.store(
+            f"wan.dlq.{self.kind}.{tenant}",
+            message.data,
+            msg_id=f"dlq.{message.metadata.sequence.stream}",
+            headers={REASON_HEADER: why},
+        )
+        if ack:
+            with suppress(nats.errors.Error):
+                await message.ack()
+
+    def _hold(self, taken: TakenJob) -> None:
+        self._active[id(taken)] = taken
+        self._idle.clear()
+        if len(self._active) >= self._slots:
+            self._room.clear()
+
+    def _drop(self, taken: TakenJob) -> None:
+        self._active.pop(id(taken), None)
+        if len(self._active) < self._slots:
+            self._room.set()
+        if not self._active:
+            self._idle.set()
+
+    async def _on_cancel(self, message: Msg) -> None:
+        job_id = message.subject.rsplit(".", 1)[1]
+        for taken in list(self._active.values()):
+            if taken.job.id != job_id:
+                continue
+            # The message names no attempt; the committed outcome does. A newer attempt is not ours to stop.
+            with suppress(Unavailable):
+                held = await self.client.held(job_id)
+                if held and held.settles(taken.attempt):
+                    taken.cancelled.set()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._ack_wait / HEARTBEATS_PER_ACK_WAIT)
+            for taken in list(self._active.values()):
+                with suppress(nats.errors.Error):
+                    await taken.message.in_progress()
