@@ -80,7 +80,7 @@ def sample_scene(
 ) -> Scene:
     """A random scene of a split.
 
-    `n_objects` 1..5 (usually 1-3 when None); `concepts` fixes the nouns (then `n_objects` is their number), and
+    `n_objects` 1..5 (usually 1-3 when None); `concepts` fixes the nouns (and so their number), and
     `background` the ground; `aspect` is the (height, width) it will be drawn at, in any unit.
     """
     if split not in SPLITS:

@@ -1,8 +1,8 @@
 """Illustrated stories: a protagonist, something it finds (loses, shares ...), and two to twelve pictures.
 
 A story is `opening, before..., key, after..., ending`; whether the quest is in a picture depends on the plot.
-The composition (protagonist, quest, colour, number of pictures) belongs to one split, so that a held-out story is
-one whose make-up was never trained on; three pictures of a fox and a red balloon are one such.
+The composition (protagonist, quest, colour, number of pictures) belongs to one split, so that a held-out
+story is one whose make-up was never trained on; three pictures of a fox and a red balloon are one such.
 """
 
 import re
