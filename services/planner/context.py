@@ -50,7 +50,9 @@ async def assemble(
     dropped_images = dropped_turns = 0
     while True:
         parts: list[Part] = [
-            Picture(pixels[part.image.index]) if isinstance(part, Slot) else part for turn in laid for part in turn
+            Picture(pixels[part.image.index]) if isinstance(part, Slot) else part
+            for turn in laid
+            for part in turn
         ]
         if engine.count(parts) <= window:
             return Assembled(parts, dropped_images, dropped_turns)

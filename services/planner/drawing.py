@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
+from wanimage.images import fit_grid
 from wanimage.jobs import Jobs, make_job
 from wanimage.limits import joined_prompt
 from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
@@ -21,6 +22,8 @@ class Drawer:
     jobs: Jobs
     tenant: str
     family: str
+    base_cells: int
+    """Size references are read at."""
     options: types_pb2.TurnOptions
     seconds_left: Callable[[], float]
 
@@ -32,7 +35,7 @@ class Drawer:
     ) -> list[events_pb2.ImageReady]:
         """Draw one picture, or all pictures of one series jointly; raise the error of the job that failed."""
         timing = _Timing()
-        latents = await asyncio.gather(*(self._encode(image.base, timing) for image in references))
+        latents = await asyncio.gather(*(self._encode(image, timing) for image in references))
         job = jobs_pb2.RenderJob(
             pictures=[self._picture(plan) for plan in plans],
             references=[
@@ -60,7 +63,9 @@ class Drawer:
                 stage_seconds=timing.seconds,
                 pixel_steps=share,
             )
-            for plan, picture, latent, result in zip(plans, job.pictures, rendered.latents, decoded, strict=True)
+            for plan, picture, latent, result in zip(
+                plans, job.pictures, rendered.latents, decoded, strict=True
+            )
         ]  # fmt: skip
 
     def _picture(self, plan: events_pb2.ImagePlanned) -> jobs_pb2.RenderPicture:
@@ -68,8 +73,12 @@ class Drawer:
         prompt = joined_prompt(plan.prompt, options.palette, options.background, options.regions)
         return jobs_pb2.RenderPicture(prompt=prompt, grid=plan.grid, seed=plan.seed)
 
-    async def _encode(self, image: types_pb2.BlobRef, timing: "_Timing") -> types_pb2.BlobRef:
-        return (await self._run(jobs_pb2.EncodeJob(image=image), "encode", timing)).encode.latent
+    async def _encode(self, image: types_pb2.Image, timing: "_Timing") -> types_pb2.BlobRef:
+        height, width = fit_grid(image.size.height, image.size.width, self.base_cells)
+        job = jobs_pb2.EncodeJob(
+            image=image.base, grid=types_pb2.Grid(height_cells=height, width_cells=width)
+        )
+        return (await self._run(job, "encode", timing)).encode.latent
 
     async def _decode(self, latent: types_pb2.BlobRef, timing: "_Timing") -> jobs_pb2.DecodeResult:
         job = jobs_pb2.DecodeJob(latent=latent, format=self.options.format)

@@ -1,4 +1,4 @@
-"""What a session's event log says: the fold from events to turns, pictures and the running turn (pure, no I/O)."""
+"""What a session's event log says: the fold from events to turns and pictures. Pure, without I/O."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from wanimage.markup import ImageSpec, Item, Text, Think
 from wanimage.v1 import events_pb2, planner_pb2, types_pb2
 
 TITLE_CHARACTERS = 80
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -54,7 +55,7 @@ class History:
     family: str = ""
     forked_from: str = ""
     last_seq: int = 0
-    last_time: datetime = datetime.min.replace(tzinfo=UTC)
+    last_time: datetime = LONG_AGO
     """When the last event was appended."""
     turns: list[Turn] = field(default_factory=list)
     images: list[types_pb2.Image | None] = field(default_factory=list)
@@ -77,7 +78,9 @@ class History:
         image = self.images[index] if index < len(self.images) else None
         if image is None:
             problem = f"picture {index} does not exist in session {self.session_id}"
-            raise InvalidInput(field_name, problem, f"use an index below {len(self.images)} of a finished picture")
+            raise InvalidInput(
+                field_name, problem, f"use an index below {len(self.images)} of a finished picture"
+            )
         return image
 
     def summary(self, *, with_images: bool) -> planner_pb2.Session:
@@ -139,7 +142,9 @@ class History:
         turn.items.append(ImageSpec(body.prompt, grid, body.series, body.series_length, len(same)))
         turn.planned.append(body)
         self.images.append(None)
-        assert body.index == len(self.images) - 1, f"picture {body.index} planned as number {len(self.images)}"
+        assert body.index == len(self.images) - 1, (
+            f"picture {body.index} planned as number {len(self.images)}"
+        )
 
 
 def fold(session_id: str, events: Iterable[events_pb2.Event]) -> History:

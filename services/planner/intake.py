@@ -1,7 +1,6 @@
-"""From a client's message to a TurnStarted in the log and a `turn` job; all is checked before anything is written."""
+"""From a client's message to a TurnStarted in the log and a `turn` job; checks all before it writes any."""
 
 import hashlib
-import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from wanimage import limits
 from wanimage.blobs import Blobs
 from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, WanError
 from wanimage.jobs import Jobs, failure, make_job
-from wanimage.sessions import SessionLog, Sessions
+from wanimage.sessions import SessionLog, Sessions, new_session_id
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import Upload, check_uploads, store_upload
 from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
@@ -36,15 +35,21 @@ class Intake:
     async def history(self, tenant: str, session_id: str) -> tuple[SessionLog, History]:
         """Open a session and read its log; raises NotFound."""
         log = await self.sessions.open(tenant, session_id)
-        return log, fold(session_id, await log.replay())
+        return log, fold(session_id, [event async for event in self.sessions.replay(tenant, session_id)])
 
     async def accept(
-        self, tenant: str, session_id: str, user: types_pb2.UserMessage, options: types_pb2.TurnOptions, seconds: float
+        self,
+        tenant: str,
+        session_id: str,
+        user: types_pb2.UserMessage,
+        options: types_pb2.TurnOptions,
+        seconds: float,
     ) -> tuple[SessionLog, str, int]:
         """Start a turn that ends within `seconds`; an empty `session_id` makes a session.
 
-        Returns the session's log, the turn's id and the sequence number before its first event. Raises InvalidInput
-        naming the field, NotFound for an unknown session, Conflict while another turn runs, Overloaded, Unavailable.
+        Returns the session's log, the turn's id and the sequence number before its first event. Raises
+        InvalidInput naming the field, NotFound for an unknown session, Conflict while another turn runs,
+        Overloaded, Unavailable.
         """
         self._check(user, options)
         log, history = await self.history(tenant, session_id) if session_id else (None, None)
@@ -78,8 +83,12 @@ class Intake:
         if left > 0:
             await self._submit(tenant, log, turn.turn_id, left)
             return
-        late = failure(DeadlineExceeded("the turn did not finish before its deadline; ask again with more time"))
-        await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_failed=events_pb2.TurnFailed(failure=late)))
+        late = failure(
+            DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
+        )
+        await log.append(
+            events_pb2.Event(turn_id=turn.turn_id, turn_failed=events_pb2.TurnFailed(failure=late))
+        )
 
     def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
         limits.check_prompt(user.text, "user.text")
@@ -93,19 +102,27 @@ class Intake:
         if options.HasField("refine"):
             raise InvalidInput("options.refine", "this deployment has no refiner", "leave the field out")
         if options.enhance.mode == types_pb2.EnhanceOptions.MODE_ON:
-            raise InvalidInput("options.enhance.mode", "this deployment has no enhancer", "leave the field out")
+            raise InvalidInput(
+                "options.enhance.mode", "this deployment has no enhancer", "leave the field out"
+            )
         for index, region in enumerate(options.regions):
             if region.HasField("reference") and region.reference >= len(user.images):
                 problem = f"picture {region.reference} of {len(user.images)}"
-                raise InvalidInput(f"options.regions[{index}].reference", problem, "use an index into user.images")
+                raise InvalidInput(
+                    f"options.regions[{index}].reference", problem, "use an index into user.images"
+                )
 
-    async def _uploads(self, tenant: str, user: types_pb2.UserMessage, history: History | None) -> list[Upload]:
+    async def _uploads(
+        self, tenant: str, user: types_pb2.UserMessage, history: History | None
+    ) -> list[Upload]:
         resolved = []
         for index, picture in enumerate(user.images):
             if picture.WhichOneof("source") == "session_image":
                 field = f"user.images[{index}].session_image"
                 if history is None:
-                    raise InvalidInput(field, "a new session has no pictures", "send data, or name the session")
+                    raise InvalidInput(
+                        field, "a new session has no pictures", "send data, or name the session"
+                    )
                 picture = types_pb2.ImageInput(blob=history.image(picture.session_image, field).base)
             resolved.append(picture)
         return await check_uploads(self.blobs, tenant, resolved, "user.images")
@@ -133,8 +150,3 @@ class Intake:
             failed = events_pb2.TurnFailed(failure=failure(error))
             await log.append(events_pb2.Event(turn_id=turn_id, turn_failed=failed))
             raise
-
-
-def new_session_id() -> str:
-    """Sorts by time of creation; 26 characters, of which 14 are random."""
-    return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[:14]}"

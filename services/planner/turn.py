@@ -1,8 +1,8 @@
 """One turn from its log to its end: decode, draw at each <BOI>, go on with the picture in the context.
 
-The log is the only state. A turn that lost its worker is run again from the log: finished pictures are in it,
-a picture under way is found by its job's content, and the text goes on after the last event. Appends are fenced,
-so two workers that believe they own the turn cannot both write.
+The log is the only state. A turn that lost its worker is run again from the log: finished pictures are in
+it, a picture under way is found by its job's content, and the text goes on after the last event. Appends are
+fenced, so two workers that believe they own the turn cannot both write.
 """
 
 import asyncio
@@ -12,21 +12,19 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from services.planner.context import Part, assemble
+from services.planner.context import assemble
 from services.planner.drawing import Drawer
-from services.planner.engine import PlannerEngine
+from services.planner.engine import Part, PlannerEngine
 from services.planner.history import History, fold
 from wanimage.blobs import Blobs
 from wanimage.errors import Conflict, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
 from wanimage.jobs import Jobs, failure
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think, pieces
-from wanimage.sessions import SessionLog, Sessions
+from wanimage.sessions import SessionLog, Sessions, TurnWriter
+from wanimage.takenjob import TakenJob
 from wanimage.v1 import events_pb2 as ev
 from wanimage.v1 import jobs_pb2, types_pb2
-from wanimage.worker import TakenJob
 
-COALESCE_SECONDS = 0.05
-"""Deltas are joined for this long before they are appended."""
 DEFAULT_MAX_TOKENS = 1500
 """Tokens a turn may write when the client names no limit."""
 
@@ -47,12 +45,13 @@ class TurnRunner:
     async def run(self, taken: TakenJob) -> jobs_pb2.TurnResult:
         """Bring the turn to its end, in the log; returns at once when it has one.
 
-        Raises Unavailable and Overloaded: the job is put back, and the turn goes on from its log. Raises Conflict
-        when another worker writes the turn.
+        Raises Unavailable and Overloaded: the job is put back, and the turn goes on from its log. Raises
+        Conflict when another worker writes the turn.
         """
         job = taken.job.turn
         session = await self.sessions.open(taken.tenant, job.session_id)
-        history = fold(job.session_id, await session.replay())
+        events = [event async for event in self.sessions.replay(taken.tenant, job.session_id)]
+        history = fold(job.session_id, events)
         turn = history.turn(job.turn_id)
         if turn.ended_seq:
             return jobs_pb2.TurnResult(last_seq=turn.ended_seq)
@@ -80,22 +79,25 @@ class _TurnWork:
     tasks: asyncio.TaskGroup
 
     def __init__(self, runner: TurnRunner, taken: TakenJob, session: SessionLog, history: History) -> None:
-        self.runner, self.taken, self.session, self.history = runner, taken, session, history
+        self.runner, self.taken, self.history = runner, taken, history
         self.turn = history.turns[-1]
         self.options = self.turn.options
         self.parser = Parser()
         for piece in pieces(self.turn.items):
             self.parser.feed(piece)
         self.drawer = Drawer(
-            runner.jobs, taken.tenant, runner.family, self.options, lambda: max(taken.seconds_left, 0.0)
+            runner.jobs,
+            taken.tenant,
+            runner.family,
+            runner.engine.base_cells,
+            self.options,
+            lambda: max(taken.seconds_left, 0.0),
         )
         self._started = time.perf_counter()
         self._usage = types_pb2.Usage()
         self._handed = len(self.turn.ready)
         self._last_drawing: asyncio.Task[None] | None = None
-        self._buffer: Text | Think | None = None
-        self._flushed_at = 0.0
-        self._appending = asyncio.Lock()
+        self.writer = TurnWriter(session, self.turn.turn_id, on_append=history.apply)
         self._opening: list[Tag] = []
         self._dropped = (0, 0)
 
@@ -140,7 +142,7 @@ class _TurnWork:
                 self._usage.generated_tokens += delta.generated_tokens
                 self._usage.prompt_tokens += delta.prompt_tokens
                 self._usage.cached_tokens += delta.cached_tokens
-            await self._flush()
+            await self.writer.flush()
             if stop == "end":
                 self.parser.finish()
         except MarkupError as error:
@@ -174,7 +176,9 @@ class _TurnWork:
     async def _context(self) -> Sequence[Part]:
         """Everything said and drawn so far, fitted to the planner's window."""
         see = self.options.feedback != types_pb2.FEEDBACK_TEXT
-        assembled = await assemble(self.runner.engine, self.runner.blobs, self.taken.tenant, self.history, see=see)
+        assembled = await assemble(
+            self.runner.engine, self.runner.blobs, self.taken.tenant, self.history, see=see
+        )
         dropped = (assembled.dropped_images, assembled.dropped_turns)
         if dropped > self._dropped:
             self._dropped = dropped
@@ -182,25 +186,12 @@ class _TurnWork:
         return assembled.parts
 
     async def _emit(self, item: Item) -> None:
-        """Log an item; text waits up to COALESCE_SECONDS for more of its kind."""
-        if isinstance(item, ImageSpec):
-            await self._flush()
-            await self._plan(item)
-            return
-        if type(self._buffer) is type(item):
-            self._buffer = type(item)(self._buffer.text + item.text)  # type: ignore[union-attr]
+        if isinstance(item, Text):
+            await self.writer.text(item.text)
+        elif isinstance(item, Think):
+            await self.writer.think(item.text)
         else:
-            await self._flush()
-            self._buffer = item
-        if time.monotonic() - self._flushed_at >= COALESCE_SECONDS:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        buffer, self._buffer = self._buffer, None
-        if buffer is not None:
-            delta = ev.TextDelta if isinstance(buffer, Text) else ev.ThinkDelta
-            await self.append(delta(text=buffer.text))
-            self._flushed_at = time.monotonic()
+            await self._plan(item)
 
     # Pictures ---------------------------------------------------------------------------------------------
 
@@ -238,7 +229,7 @@ class _TurnWork:
                 index=group[position].index, step=progress.step, steps=progress.steps,
                 preview_png=previews.get(position, b""),
             )  # fmt: skip
-            await self.session.notify(self._event(notice))
+            await self.writer.tell(event_of(notice))
 
         try:
             ready = await self.drawer.draw(group, self.turn.images, relay)
@@ -267,6 +258,8 @@ class _TurnWork:
 
     async def end_early(self) -> None:
         """The worker was told to stop: log why, unless it only hands the turn to another worker."""
+        if self.taken.given_back:
+            return
         if self.taken.cancelled.is_set():
             await self.append(ev.TurnCancelled(reason="client", usage=self.usage()))
         elif self.taken.seconds_left <= 0:
@@ -274,17 +267,13 @@ class _TurnWork:
             await self.append(ev.TurnFailed(failure=failure(late), usage=self.usage()))
 
     async def append(self, body: Message) -> None:
-        """Append an event of this turn to the log and to the history."""
-        async with self._appending:
-            self.history.apply(await self.session.append(self._event(body)))
-
-    def _event(self, body: Message) -> ev.Event:
-        return event_of(self.history.session_id, self.turn.turn_id, body)
+        """Append an event of this turn to the log, and so to the history."""
+        await self.writer.append(event_of(body))
 
 
-def event_of(session_id: str, turn_id: str, body: Message) -> ev.Event:
-    """An event around `body`, whose kind follows from its type; seq and time are the log's to give."""
-    event = ev.Event(session_id=session_id, turn_id=turn_id)
+def event_of(body: Message) -> ev.Event:
+    """An event around `body`, whose kind follows from its type; the rest is the log's to fill in."""
+    event = ev.Event()
     for each in ev.Event.DESCRIPTOR.oneofs_by_name["kind"].fields:
         if each.message_type is body.DESCRIPTOR:
             getattr(event, each.name).CopyFrom(body)

@@ -1,0 +1,216 @@
+"""The turn loop on the real NATS and S3, with a scripted planner and instant pictures."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from services.planner.engine import Picture
+from services.planner.history import History, fold
+from services.planner.turn import TurnRunner
+from tests.conftest import eventually
+from tests.scripted import InstantDrawing, ScriptedEngine
+from wanimage.blobs import Blobs
+from wanimage.bus import Bus
+from wanimage.jobs import Jobs, make_job
+from wanimage.sessions import SessionLog, Sessions, new_session_id
+from wanimage.v1 import events_pb2 as ev
+from wanimage.v1 import jobs_pb2, types_pb2
+from wanimage.worker import Worker
+
+FAMILY = "f" * 64
+FOX = "<imagine>a fox</imagine><size>8*8</size><BOI>"
+OWL = "<imagine>an owl</imagine><size>6*10</size><BOI>"
+
+
+@dataclass
+class Bench:
+    """Everything a turn needs, for one tenant."""
+
+    tenant: str
+    bus: Bus
+    blobs: Blobs
+    drawing: InstantDrawing
+    sessions: Sessions
+    jobs: Jobs
+
+    async def start(self, text: str = "a story", **options: object) -> tuple[SessionLog, jobs_pb2.TurnJob]:
+        """A session with a turn that nobody works on yet."""
+        log = await self.sessions.create(self.tenant, new_session_id(), FAMILY)
+        started = ev.TurnStarted(text=text, options=types_pb2.TurnOptions(**options))
+        started.options.sampling.seed = 7
+        started.deadline.GetCurrentTime()
+        started.deadline.seconds += 60
+        await log.append(ev.Event(turn_id="turn", turn_started=started))
+        return log, jobs_pb2.TurnJob(session_id=log.session_id, turn_id="turn")
+
+    @asynccontextmanager
+    async def planner(self, engine: ScriptedEngine) -> AsyncIterator[Worker]:
+        """A planner worker that follows `engine`."""
+        runner = TurnRunner(engine, self.sessions, self.jobs, self.blobs, FAMILY)
+        async with Worker(self.jobs, "turn", family=FAMILY, slots=4, ack_wait=2.0, drain_seconds=0) as worker:
+            task = asyncio.create_task(worker.run(runner.run))
+            try:
+                yield worker
+            finally:
+                worker.stop_taking()
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def finish(self, engine: ScriptedEngine, job: jobs_pb2.TurnJob) -> History:
+        """Let a planner finish the turn; the session's history then."""
+        async with self.planner(engine):
+            await self.jobs.run(make_job(self.tenant, FAMILY, job, 60))
+        return await self.history(job.session_id)
+
+    async def events(self, session_id: str) -> list[ev.Event]:
+        return [event async for event in self.sessions.replay(self.tenant, session_id)]
+
+    async def history(self, session_id: str) -> History:
+        return fold(session_id, await self.events(session_id))
+
+
+@pytest.fixture
+async def bench(stack, settings, tenant) -> AsyncIterator[Bench]:
+    """Workers for pictures run; planners are each test's own."""
+    async with AsyncExitStack() as exits:
+        bus = await exits.enter_async_context(await Bus.connect(settings))
+        blobs = await exits.enter_async_context(await Blobs.connect(settings))
+        jobs, drawing = Jobs(bus), InstantDrawing(blobs)
+        for kind in ("render", "encode", "decode"):
+            worker = await exits.enter_async_context(
+                Worker(jobs, kind, family=FAMILY, slots=8, drain_seconds=0)
+            )
+            task = asyncio.create_task(worker.run(getattr(drawing, kind)))
+            exits.callback(task.cancel)
+        yield Bench(tenant, bus, blobs, drawing, Sessions(bus), jobs)
+
+
+def kinds(events: list[ev.Event]) -> list[str]:
+    """Kinds in order, runs of deltas as one."""
+    found: list[str] = []
+    for event in events:
+        kind = event.WhichOneof("kind")
+        if not (found and kind == found[-1] == "text_delta"):
+            found.append(kind)
+    return found
+
+
+async def test_a_story_is_told_with_each_picture_in_the_context_that_follows(bench):
+    log, job = await bench.start()
+    engine = ScriptedEngine(f"Once upon a time.{FOX}Then came an owl.{OWL}The end.")
+    history = await bench.finish(engine, job)
+    events = await bench.events(log.session_id)
+    picture = ["image_planned", "image_ready"]
+    story = ["text_delta", *picture, "text_delta", *picture, "text_delta"]
+    assert kinds(events) == ["session_created", "turn_started", *story, "turn_finished"]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert [image.prompt for image in history.images] == ["a fox", "an owl"]
+    assert [image.seed for image in history.images] == [7, 8]
+    seen = [[part for part in context if isinstance(part, Picture)] for context in engine.contexts]
+    assert [len(pictures) for pictures in seen] == [0, 1, 2]
+    usage = events[-1].turn_finished.usage
+    assert usage.images == 2
+    assert usage.pixel_steps == 200
+    assert {"plan", "render", "decode"} <= set(usage.stage_seconds)
+
+
+async def test_a_series_is_one_job(bench):
+    _, job = await bench.start()
+    history = await bench.finish(ScriptedEngine(f"Two.<series>2</series>{FOX}{OWL}Done."), job)
+    assert [len(render.pictures) for render in bench.drawing.rendered] == [2]
+    assert [image.prompt for image in history.images] == ["a fox", "an owl"]
+    assert history.turns[0].ended_seq
+
+
+async def test_a_turn_whose_planner_dies_is_finished_by_another(bench):
+    log, job = await bench.start()
+    script, arrived = f"Once.{FOX}Then.{OWL}The end.", asyncio.Event()
+
+    def die_at_the_owl():
+        if len(engine.contexts) == 2 and not arrived.is_set():
+            arrived.set()
+            return asyncio.get_running_loop().create_future()  # never done: the planner hangs here
+        return None
+
+    engine = ScriptedEngine(script, pause=die_at_the_owl)
+    submission = await bench.jobs.submit(make_job(bench.tenant, FAMILY, job, 60))
+    async with bench.planner(engine):
+        await arrived.wait()
+    # leaving the block put the job back, with half a turn in the log
+    async with bench.planner(ScriptedEngine(script)):
+        await bench.jobs.result(submission)
+    events = await bench.events(log.session_id)
+    ready = [event.image_ready.image.prompt for event in events if event.HasField("image_ready")]
+    assert ready == ["a fox", "an owl"]
+    assert len(bench.drawing.rendered) == 2
+    assert "".join(event.text_delta.text for event in events) == "Once.Then.The end."
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+
+
+async def test_text_feedback_runs_ahead_of_the_pictures_and_keeps_their_order(bench):
+    bench.drawing.hold = asyncio.Event()
+    log, job = await bench.start(feedback=types_pb2.FEEDBACK_TEXT)
+    async with bench.planner(ScriptedEngine(f"One.{FOX}Two.{OWL}Three.")):
+        submission = await bench.jobs.submit(make_job(bench.tenant, FAMILY, job, 60))
+
+        async def third_sentence_is_written() -> bool:
+            return any("Three" in event.text_delta.text for event in await bench.events(log.session_id))
+
+        await eventually(third_sentence_is_written)
+        assert not [e for e in await bench.events(log.session_id) if e.HasField("image_ready")]
+        bench.drawing.hold.set()
+        await bench.jobs.result(submission)
+    events = await bench.events(log.session_id)
+    assert [e.image_ready.turn_index for e in events if e.HasField("image_ready")] == [0, 1]
+    assert events[-1].HasField("turn_finished")
+
+
+async def test_a_cancelled_turn_ends_with_turn_cancelled_and_keeps_what_it_made(bench):
+    log, job = await bench.start()
+    hanging = asyncio.Event()
+
+    def hang_after_the_fox():
+        if len(engine.contexts) == 2:
+            hanging.set()
+            return asyncio.get_running_loop().create_future()
+        return None
+
+    engine = ScriptedEngine(f"One.{FOX}Two.", pause=hang_after_the_fox)
+    turn = make_job(bench.tenant, FAMILY, job, 60)
+    async with bench.planner(engine):
+        await bench.jobs.submit(turn)
+        await hanging.wait()
+        await bench.jobs.cancel(turn.id, "client")
+
+        async def ended() -> bool:
+            return (await bench.history(log.session_id)).running is None
+
+        await eventually(ended)
+    events = await bench.events(log.session_id)
+    assert events[-1].HasField("turn_cancelled")
+    assert [e.image_ready.image.prompt for e in events if e.HasField("image_ready")] == ["a fox"]
+
+
+async def test_a_client_who_asks_for_three_pictures_gets_three(bench):
+    _, job = await bench.start(image_count=3)
+    history = await bench.finish(ScriptedEngine(f"One.{FOX}Two.{OWL}{FOX}Bye."), job)
+    assert len(history.images) == 3
+
+
+async def test_malformed_markup_fails_the_turn_with_its_reason(bench):
+    log, job = await bench.start()
+    await bench.finish(ScriptedEngine("One.<imagine>a fox</imagine><BOI>"), job)
+    failed = (await bench.events(log.session_id))[-1].turn_failed
+    assert failed.failure.reason == "JobFailed"
+    assert "malformed markup" in failed.failure.message
+
+
+async def test_max_tokens_ends_a_turn_with_length(bench):
+    log, job = await bench.start(max_tokens=3)
+    await bench.finish(ScriptedEngine("A very long answer indeed."), job)
+    finished = (await bench.events(log.session_id))[-1].turn_finished
+    assert finished.stop_reason == ev.TurnFinished.STOP_REASON_LENGTH
+    assert finished.usage.generated_tokens == 3
