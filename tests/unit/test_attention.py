@@ -15,11 +15,13 @@ def inputs(queries: int = 5, keys: int = 9):
     return q, k, v, mask
 
 
+@pytest.mark.parametrize("backend", [Backend.SDPA, Backend.MATMUL])
 @pytest.mark.parametrize("masked", [False, True])
-def test_sdpa_equals_the_definition(masked):
+def test_cpu_backends_equal_the_definition(masked, backend):
     q, k, v, mask = inputs()
     chosen = mask if masked else None
-    torch.testing.assert_close(attend(q, k, v, chosen), attend_slowly(q, k, v, chosen), rtol=1e-5, atol=1e-5)
+    want = attend_slowly(q, k, v, chosen)
+    torch.testing.assert_close(attend(q, k, v, chosen, backend), want, rtol=1e-5, atol=1e-5)
 
 
 def test_masked_keys_do_not_matter():

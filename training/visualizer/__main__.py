@@ -21,6 +21,7 @@ from training.visualizer.config import VisualizerTraining
 from training.visualizer.data import Batches
 from training.visualizer.export import export
 from training.visualizer.loss import visualizer_loss
+from wanimage.models.attention import Backend
 from wanimage.models.mot import Mot, init_from_understanding
 from wanimage.models.understanding import Understanding
 
@@ -64,7 +65,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     understanding, vae = Understanding.load(family / "understanding"), load_vae(family)
     torch.manual_seed(config.loop.seed)
-    mot = Mot(config.model)
+    mot = Mot(config.model, Backend.MATMUL)
     init_from_understanding(mot, understanding.model)
     batches = Batches(understanding, vae, config.model, config.data, "fp32")
     if precision == "auto":

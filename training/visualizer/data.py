@@ -59,19 +59,15 @@ class Group:
     """References `[B, C, Z]`; C is 0 without."""
 
 
+@dataclass
 class Batches:
     """`batch_at(step)` for the loop; holds the two frozen models."""
 
-    def __init__(
-        self, understanding: Understanding, vae: Vae, mot: MotConfig, config: DataConfig, precision: str
-    ) -> None:
-        self.understanding, self.vae, self.mot, self.config, self.precision = (
-            understanding,
-            vae,
-            mot,
-            config,
-            precision,
-        )
+    understanding: Understanding
+    vae: Vae
+    mot: MotConfig
+    config: DataConfig
+    precision: str
 
     def batch_at(self, step: int) -> list[Group]:
         """The groups of a step."""
@@ -85,27 +81,20 @@ class Batches:
 
     @torch.no_grad()
     def group(self, name: str, tasks: Sequence[Task], rng: np.random.Generator | None) -> Group:
-        """Encode tasks. With `rng`, texts and references are dropped and series are spread along t at
-        random."""
+        """Encode tasks. With `rng`, texts and references are dropped and series spread along t at random."""
         conditions = [self._condition(task, rng) for task in tasks]
         with autocast(self.precision):
             text, layout = read(self.understanding, conditions, self.mot.rope, self.mot.text_scope)
             kept = [t.references if c.references else () for t, c in zip(tasks, conditions, strict=True)]
-            encoded = self._encode(
-                [shot for task in tasks for shot in task.shots] + [s for row in kept for s in row]
-            )
+            shots = [shot for task in tasks for shot in task.shots] + [shot for row in kept for shot in row]
+            encoded = encode_shots(self.vae, shots)
         count = sum(len(task.shots) for task in tasks)
-        latents = _rows(encoded[:count], [len(task.shots) for task in tasks])
-        clean = _rows(encoded[count:], [len(row) for row in kept])
+        latents = rows_of(encoded[:count], [len(task.shots) for task in tasks])
+        clean = rows_of(encoded[count:], [len(row) for row in kept])
         return Group(name, text, layout, latents, clean)
 
     def _condition(self, task: Task, rng: np.random.Generator | None) -> Condition:
-        condition = Condition(
-            tuple(shot.prompt for shot in task.shots),
-            tuple(shot.grid for shot in task.shots),
-            tuple(self.understanding.look(paint(shot)) for shot in task.references),
-            tuple(shot.grid for shot in task.references),
-        )
+        condition = condition_of(task, self.understanding)
         if rng is None:
             return condition
         if rng.random() < self.config.drop_text:
@@ -116,18 +105,29 @@ class Batches:
             condition = replace(condition, gap=float(rng.integers(MAX_GAP)))
         return condition
 
-    def _encode(self, shots: Sequence[Shot]) -> list[Tensor]:
-        """Latents `[gh * gw, Z]` of each shot; shots of one grid are encoded together."""
-        found: list[Tensor | None] = [None] * len(shots)
-        by_grid: dict[Grid, list[int]] = {}
-        for index, shot in enumerate(shots):
-            by_grid.setdefault(shot.grid, []).append(index)
-        for indices in by_grid.values():
-            planes = premultiplied(torch.from_numpy(np.stack([paint(shots[i]) for i in indices])))
-            latents = self.vae.encode(planes.contiguous(memory_format=torch.channels_last)).float()
-            for i, latent in zip(indices, latents.flatten(2).transpose(1, 2), strict=True):
-                found[i] = latent
-        return [latent for latent in found if latent is not None]
+
+def condition_of(task: Task, understanding: Understanding) -> Condition:
+    """What the frozen branch reads for a task: its prompts, and its references painted."""
+    return Condition(
+        tuple(shot.prompt for shot in task.shots),
+        tuple(shot.grid for shot in task.shots),
+        tuple(understanding.look(paint(shot)) for shot in task.references),
+        tuple(shot.grid for shot in task.references),
+    )
+
+
+def encode_shots(vae: Vae, shots: Sequence[Shot]) -> list[Tensor]:
+    """Latents `[gh * gw, Z]` of each shot; shots of one grid are encoded together."""
+    found: list[Tensor | None] = [None] * len(shots)
+    by_grid: dict[Grid, list[int]] = {}
+    for index, shot in enumerate(shots):
+        by_grid.setdefault(shot.grid, []).append(index)
+    for indices in by_grid.values():
+        planes = premultiplied(torch.from_numpy(np.stack([paint(shots[i]) for i in indices])))
+        latents = vae.encode(planes.contiguous(memory_format=torch.channels_last)).float()
+        for i, latent in zip(indices, latents.flatten(2).transpose(1, 2), strict=True):
+            found[i] = latent
+    return [latent for latent in found if latent is not None]
 
 
 def paint(shot: Shot) -> np.ndarray:
@@ -135,7 +135,7 @@ def paint(shot: Shot) -> np.ndarray:
     return render(shot.scene, shot.grid[0] * CELL, shot.grid[1] * CELL)
 
 
-def _rows(parts: list[Tensor], counts: list[int]) -> Tensor:
+def rows_of(parts: list[Tensor], counts: list[int]) -> Tensor:
     """Join consecutive parts `[n, Z]` into rows of `counts` parts each and pad: `[B, N, Z]`."""
     rows, first = [], 0
     for count in counts:

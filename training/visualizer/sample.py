@@ -1,0 +1,99 @@
+"""Paint tasks with a model at hand: the batch sampler of evaluations and contact sheets.
+
+All tasks of a call run in step, so this is the plain loop; the service's engine lets renders join and leave,
+and its tests hold it to one render alone.
+
+Letters: B tasks, N noisy tokens, Z latent channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.loop import autocast
+from training.visualizer.data import condition_of, encode_shots, rows_of
+from training.visualizer.tasks import Task
+from wanimage.models.conditioning import Condition, read
+from wanimage.models.mot import Context, Mot
+from wanimage.models.understanding import Understanding
+from wanimage.models.vae import Vae, straight
+from wanimage.sampling import SamplerConfig, guide, picture_noise, sample
+
+
+@dataclass(frozen=True)
+class Painter:
+    """The three models of a family that make pictures."""
+
+    understanding: Understanding
+    mot: Mot
+    vae: Vae
+    precision: str = "bf16"
+
+    @torch.inference_mode()
+    def paint(self, tasks: Sequence[Task], sampler: SamplerConfig, seed: int = 0) -> list[list[np.ndarray]]:
+        """Pictures of each task, uint8 straight RGBA `[16 gh, 16 gw, 4]`; picture j of task i has seed + 100
+        i + j."""
+        with autocast(self.precision):
+            branches = self._branches(tasks, sampler)
+            noise = [
+                picture_noise(seed + 100 * i + j, (48, *shot.grid)).flatten(1).T
+                for i, task in enumerate(tasks)
+                for j, shot in enumerate(task.shots)
+            ]
+            x = rows_of(noise, [len(task.shots) for task in tasks])
+
+            def velocity(x: Tensor, t: float) -> Tensor:
+                times = torch.full((len(x),), t)
+                answers = [self.mot.velocity(x, times, context).float() for context in branches]
+                return _guided(answers, tasks, sampler)
+
+            largest = max(shot.grid[0] * shot.grid[1] for task in tasks for shot in task.shots)
+            latents = sample(velocity, x, sampler, largest)
+            return [self._decode(row, task) for row, task in zip(latents, tasks, strict=True)]
+
+    def _branches(self, tasks: Sequence[Task], sampler: SamplerConfig) -> list[Context]:
+        """Contexts with prompt; then, if guided, without prompt; then without references too."""
+        full = [condition_of(task, self.understanding) for task in tasks]
+        references = encode_shots(self.vae, [shot for task in tasks for shot in task.references])
+        clean = rows_of(references, [len(task.references) for task in tasks])
+        contexts = [self._context(full, clean)]
+        image_guided = sampler.image_guidance != 1 and any(task.references for task in tasks)
+        if sampler.guidance != 1 or image_guided:
+            contexts.append(self._context([c.without_text() for c in full], clean))
+        if image_guided:
+            contexts.append(self._context([c.without_text().without_references() for c in full], None))
+        return contexts
+
+    def _context(self, conditions: list[Condition], clean: Tensor | None) -> Context:
+        config = self.mot.config
+        text, layout = read(self.understanding, conditions, config.rope, config.text_scope)
+        return self.mot.context(text, layout, clean)
+
+    def _decode(self, tokens: Tensor, task: Task) -> list[np.ndarray]:
+        pictures, first = [], 0
+        for shot in task.shots:
+            part = tokens[first : first + shot.grid[0] * shot.grid[1]]
+            planes = self.vae.decode(part.T.unflatten(1, shot.grid).unsqueeze(0))
+            pictures.append(straight(planes.float())[0].numpy())
+            first += len(part)
+        return pictures
+
+
+def _guided(answers: list[Tensor], tasks: Sequence[Task], sampler: SamplerConfig) -> Tensor:
+    """Guide picture by picture; tasks without references ignore the third branch."""
+    if len(answers) == 1:
+        return answers[0]
+    out = answers[0].clone()
+    for i, task in enumerate(tasks):
+        first = 0
+        for shot in task.shots:
+            where = (i, slice(first, first + shot.grid[0] * shot.grid[1]))
+            plain = answers[2][where] if task.references and len(answers) == 3 else None
+            out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
+            first = where[1].stop
+    return out
