@@ -86,13 +86,17 @@ class Listener:
     """A plain subscription. Messages may be lost over a reconnect; use it as a wake-up beside a stored
     truth."""
 
-    def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
+    def __init__(self, client: Client, subscription: Subscription) -> None:
+        self._client, self._subscription = client, subscription
 
     async def next(self, timeout: float) -> Msg | None:
-        """The next message, or None after `timeout` seconds (or when the bus is closing)."""
-        with suppress(TimeoutError, nats.errors.Error):
+        """The next message, or None after `timeout` seconds. Raises Unavailable once the bus is closed."""
+        try:
             return await self._subscription.next_msg(max(timeout, 0.001))
+        except (TimeoutError, nats.errors.Error) as error:
+            # The client also turns a task's cancellation into this error while it closes: never swallow it.
+            if self._client.is_closed:
+                raise Unavailable("NATS", "this connection was closed") from error
         return None
 
 
@@ -253,7 +257,7 @@ class Bus:
         """Subscribe to a plain subject for the length of the block. In force when the block is entered."""
         subscription = await self._patiently(lambda: self._subscribe(subject))
         try:
-            yield Listener(subscription)
+            yield Listener(self.client, subscription)
         finally:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()

@@ -16,8 +16,8 @@ A job is named by its content (`job_id`), and its outcome is one `JobResult` und
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -227,10 +227,16 @@ class Jobs:
             finally:
                 if pump:
                     pump.cancel()
+                    await asyncio.wait({pump})
 
     async def _pump(self, job_id: str, on_progress: Callable[[JobProgress], Awaitable[None]]) -> None:
-        async for progress in self.watch_progress(job_id):
-            await on_progress(progress)
+        async with aclosing(self.watch_progress(job_id)) as messages:
+            try:
+                async for progress in messages:
+                    await on_progress(progress)
+            except Exception:
+                # Progress is a courtesy: the result still comes.
+                log.exception("progress_stopped", job=job_id)
 
     async def held(self, job_id: str) -> Held | None:
         """The outcome under a job's name now, or None while there is none."""
@@ -273,7 +279,7 @@ class Jobs:
             f"wan.cancel.{job_id}", JobCancel(job_id=job_id, reason=reason).SerializeToString()
         )
 
-    async def watch_progress(self, job_id: str) -> AsyncIterator[JobProgress]:
+    async def watch_progress(self, job_id: str) -> AsyncGenerator[JobProgress, None]:
         """Progress messages from now on, until the caller leaves; some may be missing."""
         async with self.bus.listen(f"wan.progress.{job_id}") as messages:
             while True:

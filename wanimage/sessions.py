@@ -13,7 +13,7 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 
 from wanimage.bus import Bus, Stored
@@ -156,14 +156,14 @@ class Sessions:
             raise _no_session(session_id)
         return Event.FromString(held.data)
 
-    async def replay(self, tenant: str, session_id: str, after: int = 0) -> AsyncIterator[Event]:
+    async def replay(self, tenant: str, session_id: str, after: int = 0) -> AsyncGenerator[Event, None]:
         """The events with `seq` > `after`, in order, up to the log's end now. Raises NotFound,
         Unavailable."""
         async for stored in self._replay(tenant, session_id, 0):
             if _seq(stored) > after:
                 yield Event.FromString(stored.data)
 
-    async def _replay(self, tenant: str, session_id: str, position: int) -> AsyncIterator[Stored]:
+    async def _replay(self, tenant: str, session_id: str, position: int) -> AsyncGenerator[Stored, None]:
         while True:
             batch = await self._bus.read(SESSIONS, subject_of(tenant, session_id), position + 1, BATCH)
             if not batch and position == 0:
@@ -174,7 +174,7 @@ class Sessions:
                 return
             position = batch[-1].seq
 
-    async def follow(self, tenant: str, session_id: str, after: int = 0) -> AsyncIterator[Event]:
+    async def follow(self, tenant: str, session_id: str, after: int = 0) -> AsyncGenerator[Event, None]:
         """Like `replay`, then new events as they are appended, until the caller leaves: no gap, no
         repetition.
 

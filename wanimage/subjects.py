@@ -52,7 +52,9 @@ def streams() -> list[api.StreamConfig]:
             retention=api.RetentionPolicy.LIMITS,
             allow_direct=True,
             duplicate_window=120.0,
-            republish=api.RePublish(src="wan.session.*.*", dest="wan.live.{{wildcard(1)}}.{{wildcard(2)}}.log"),
+            republish=api.RePublish(
+                src="wan.session.*.*", dest="wan.live.{{wildcard(1)}}.{{wildcard(2)}}.log"
+            ),
         ),
         api.StreamConfig(
             name=JOBS,
@@ -67,7 +69,11 @@ def streams() -> list[api.StreamConfig]:
             ),
         ),
         api.StreamConfig(
-            name=DEAD_LETTERS, subjects=["wan.dlq.*.*"], storage=file, max_age=DEAD_LETTER_MAX_AGE_SECONDS
+            name=DEAD_LETTERS,
+            subjects=["wan.dlq.*.*"],
+            storage=file,
+            allow_direct=True,
+            max_age=DEAD_LETTER_MAX_AGE_SECONDS,
         ),
         api.StreamConfig(
             name=RESULTS,
