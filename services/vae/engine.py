@@ -35,7 +35,8 @@ class VaeEngine:
 
     def __init__(self, vae: Vae, family: str, dtype: torch.dtype | None = None) -> None:
         """`family` is the digest; `dtype` None measures which is faster here."""
-        self.vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.vae = vae.eval().requires_grad_(False)
+        self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.family = family
         self.channels = vae.config.latent_channels
         self.dtype = faster_dtype(self._rehearse) if dtype is None else dtype

@@ -14,8 +14,8 @@ from wanimage.images import CELL
 from wanimage.latents import get_latent, put_latent
 from wanimage.limits import check_range
 from wanimage.markup import MAX_CELLS
+from wanimage.takenjob import TakenJob
 from wanimage.v1 import jobs_pb2, types_pb2
-from wanimage.worker import TakenJob
 
 SLOTS = 16
 """Jobs of each kind held at once; they wait for the engine here, where they can form batches."""

@@ -16,9 +16,9 @@ from wanimage.latents import get_latent, put_latent
 from wanimage.limits import check_cells, check_prompt, check_sampling
 from wanimage.models.mot import Mot
 from wanimage.sampling import SamplerConfig, Solver, evaluations
+from wanimage.takenjob import TakenJob
 from wanimage.v1 import jobs_pb2, types_pb2
 from wanimage.weights import Family
-from wanimage.worker import TakenJob
 
 SLOTS = 16
 """Renders held at once; as many as may share a step."""

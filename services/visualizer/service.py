@@ -1,0 +1,183 @@
+"""VisualizerService: checks what a client sends, hands the work to the bus, relays progress, answers with
+pictures."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.message import Message
+
+from wanimage import limits, rpc
+from wanimage.errors import InvalidInput
+from wanimage.images import CELL
+from wanimage.jobs import make_job
+from wanimage.serve import Ground
+from wanimage.uploads import Upload, check_uploads, encode_job, store_upload
+from wanimage.v1 import jobs_pb2, types_pb2, visualizer_pb2, visualizer_pb2_grpc
+
+MAX_UNREAD_PROGRESS = 8
+"""Progress messages kept for a client that reads slowly; older ones are dropped."""
+
+OnProgress = Callable[[jobs_pb2.JobProgress], Awaitable[None]]
+
+
+def add_front(server: grpc.aio.Server, ground: Ground) -> None:
+    """Serve VisualizerService on `server`."""
+    visualizer_pb2_grpc.add_VisualizerServiceServicer_to_server(VisualizerService(ground), server)
+
+
+@dataclass(frozen=True)
+class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
+    """The front. Holds no model."""
+
+    ground: Ground
+
+    async def Render(
+        self, request: visualizer_pb2.RenderRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[visualizer_pb2.RenderResponse]:
+        """Draw. Nothing is stored unless every field is good; a caller that leaves cancels its jobs."""
+        caller = rpc.caller(context)
+        call = _Call(self.ground, caller.tenant, caller.seconds_left)
+        grid = check_request(request, self.ground.family.base_cells, self.ground.family.max_cells)
+        uploads = await check_uploads(self.ground.blobs, caller.tenant, request.references, "references")
+        progress: asyncio.Queue[jobs_pb2.JobProgress] = asyncio.Queue()
+
+        async def keep(message: jobs_pb2.JobProgress) -> None:
+            if progress.qsize() >= MAX_UNREAD_PROGRESS:
+                progress.get_nowait()
+            progress.put_nowait(message)
+
+        drawing = asyncio.create_task(call.draw(request, grid, uploads, keep))
+        try:
+            while not drawing.done():
+                waiting = asyncio.create_task(progress.get())
+                await asyncio.wait({drawing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                if waiting.done():
+                    yield visualizer_pb2.RenderResponse(progress=waiting.result())
+                else:
+                    waiting.cancel()
+            yield visualizer_pb2.RenderResponse(output=await drawing)
+        finally:
+            # The caller may have left: its jobs end with it.
+            drawing.cancel()
+            await asyncio.wait({drawing})
+
+
+def check_request(request: visualizer_pb2.RenderRequest, base_cells: int, max_cells: int) -> tuple[int, int]:
+    """Check every field but the references; returns the grid (height, width) of all pictures."""
+    if not 1 <= len(request.prompts) <= limits.MAX_OUTPUT_IMAGES:
+        problem = f"{len(request.prompts)} prompts, the limits are 1 to {limits.MAX_OUTPUT_IMAGES}"
+        raise InvalidInput("prompts", problem, "give one a picture")
+    for index, prompt in enumerate(request.prompts):
+        limits.check_prompt(prompt, f"prompts[{index}]")
+    hint = request.size if request.HasField("size") else None
+    if hint is not None:
+        limits.check_size_hint(hint, "size")
+    limits.check_images(request.references, "references")
+    limits.check_palette(request.palette, "palette")
+    limits.check_background(request.background, "background")
+    limits.check_regions(request.regions, "regions")
+    for index, region in enumerate(request.regions):
+        if region.HasField("reference") and region.reference >= len(request.references):
+            problem = f"picture {region.reference} of {len(request.references)}"
+            raise InvalidInput(f"regions[{index}].reference", problem, "use an index into references")
+    limits.check_sampling(request.sampling, "sampling")
+    limits.check_format(request.format, request.background, "format")
+    return limits.grid_for(hint, base_cells, max_cells, "size")
+
+
+@dataclass
+class _Call:
+    """One Render call on its way through encode, render and decode jobs."""
+
+    ground: Ground
+    tenant: str
+    seconds_left: Callable[[], float]
+    started: float = field(default_factory=time.monotonic)
+    usage: types_pb2.Usage = field(default_factory=types_pb2.Usage)
+
+    async def draw(
+        self,
+        request: visualizer_pb2.RenderRequest,
+        grid: tuple[int, int],
+        uploads: Sequence[Upload],
+        on_progress: OnProgress,
+    ) -> visualizer_pb2.RenderOutput:
+        """Raise the error of the job that failed; cancelling cancels the jobs under way."""
+        references = await asyncio.gather(*(self._reference(upload) for upload in uploads))
+        job = render_job(request, grid, references)
+        rendered = (await self._run(job, "render", on_progress)).render
+        decoded: Sequence[jobs_pb2.DecodeResult | None] = [None] * len(rendered.latents)
+        if not request.latents_only:
+            decoded = await asyncio.gather(
+                *(self._decode(latent, request.format) for latent in rendered.latents)
+            )
+        self.usage.images = len(decoded)
+        self.usage.pixel_steps = rendered.pixel_steps
+        self.usage.seconds = time.monotonic() - self.started
+        pictures = zip(job.pictures, rendered.latents, decoded, strict=True)
+        return visualizer_pb2.RenderOutput(
+            images=[
+                types_pb2.Image(
+                    index=index,
+                    base=result.image if result else None,
+                    latent=latent,
+                    size=types_pb2.Size(height=grid[0] * CELL, width=grid[1] * CELL),
+                    prompt=picture.prompt,
+                    seed=picture.seed,
+                    family=self.ground.family.digest,
+                )
+                for index, (picture, latent, result) in enumerate(pictures)
+            ],
+            usage=self.usage,
+        )
+
+    async def _reference(self, upload: Upload) -> jobs_pb2.RenderReference:
+        image = await store_upload(self.ground.blobs, self.tenant, upload)
+        job = encode_job(image, upload.height, upload.width, self.ground.family.base_cells)
+        return jobs_pb2.RenderReference(image=image, latent=(await self._run(job, "encode")).encode.latent)
+
+    async def _decode(
+        self, latent: types_pb2.BlobRef, image_format: types_pb2.ImageFormat
+    ) -> jobs_pb2.DecodeResult:
+        return (await self._run(jobs_pb2.DecodeJob(latent=latent, format=image_format), "decode")).decode
+
+    async def _run(
+        self, payload: Message, stage: str, on_progress: OnProgress | None = None
+    ) -> jobs_pb2.JobResult:
+        job = make_job(self.tenant, self.ground.family.digest, payload, self.seconds_left())
+        result = await self.ground.jobs.run(job, on_progress)
+        # Jobs of one stage run side by side: the longest counts.
+        seconds = self.usage.stage_seconds
+        seconds[stage] = max(seconds[stage], result.work_seconds)
+        seconds["queue"] = max(seconds["queue"], result.queue_seconds)
+        return result
+
+
+def render_job(
+    request: visualizer_pb2.RenderRequest,
+    grid: tuple[int, int],
+    references: Sequence[jobs_pb2.RenderReference],
+) -> jobs_pb2.RenderJob:
+    """The job of a checked request. Without a seed one is drawn by lot; the answer names it."""
+    sampling = types_pb2.SamplingOptions()
+    sampling.CopyFrom(request.sampling)
+    seed = sampling.seed if sampling.HasField("seed") else secrets.randbelow(limits.MAX_SEED + 1)
+    sampling.ClearField("seed")  # each picture carries its own
+    joined = [
+        limits.joined_prompt(prompt, request.palette, request.background, request.regions)
+        for prompt in request.prompts
+    ]
+    cells = types_pb2.Grid(height_cells=grid[0], width_cells=grid[1])
+    return jobs_pb2.RenderJob(
+        pictures=[
+            jobs_pb2.RenderPicture(prompt=prompt, grid=cells, seed=(seed + index) % (limits.MAX_SEED + 1))
+            for index, prompt in enumerate(joined)
+        ],
+        references=references,
+        sampling=sampling,
+        previews=request.previews,
+    )
