@@ -304,8 +304,8 @@ class ErrorDetails:
 def error_details(error: grpc.RpcError) -> ErrorDetails:
     """Read a failed call's status and `google.rpc` details; works for calls of other servers too."""
     found: dict[str, Any] = {"code": error.code(), "message": error.details() or ""}
-    metadata: Iterable[tuple[str, Any]] = error.trailing_metadata() or ()
-    trailing = dict(metadata)
+    metadata: Any = error.trailing_metadata() or ()
+    trailing: dict[str, Any] = dict(metadata)
     for packed in status_pb2.Status.FromString(trailing.get(DETAILS_KEY, b"")).details:
         for kind in (
             error_details_pb2.ErrorInfo,

@@ -1,0 +1,337 @@
+"""The guard, health and shutdown of a real gRPC server with a small servicer behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from tests.conftest import eventually
+from wanimage import rpc, telemetry
+from wanimage.config import Settings
+from wanimage.errors import (
+    Conflict,
+    DataLoss,
+    FamilyMismatch,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    WanError,
+    restore,
+)
+from wanimage.v1 import vae_pb2, vae_pb2_grpc, visualizer_pb2, visualizer_pb2_grpc
+from wanimage.v1.jobs_pb2 import JobProgress
+from wanimage.v1.types_pb2 import BlobRef
+
+SERVICES = ("wanimage.v1.VaeService", "wanimage.v1.VisualizerService")
+
+
+class Echo(vae_pb2_grpc.VaeServiceServicer, visualizer_pb2_grpc.VisualizerServiceServicer):
+    """Tells its caller's tenant, or raises what the test put there."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.calls = 0
+        self.left = asyncio.Event()
+        self.blocked = asyncio.Event()
+        self.release = asyncio.Event()
+        self.release.set()
+        self.traceparent = ""
+
+    async def Encode(self, request: vae_pb2.EncodeRequest, context) -> vae_pb2.EncodeResponse:
+        self.calls += 1
+        self.traceparent = telemetry.inject_headers().get("traceparent", "")
+        if self.error:
+            raise self.error
+        self.blocked.set()
+        await self.release.wait()
+        caller = rpc.caller(context)
+        return vae_pb2.EncodeResponse(latent=BlobRef(sha256=caller.tenant, size=int(caller.seconds_left())))
+
+    async def Render(self, request, context) -> AsyncIterator[visualizer_pb2.RenderResponse]:
+        try:
+            for step in range(len(request.prompts)):
+                yield visualizer_pb2.RenderResponse(
+                    progress=JobProgress(job_id=rpc.caller(context).tenant, step=step)
+                )
+            if self.error:
+                raise self.error
+            await self.release.wait()
+        finally:
+            self.left.set()
+
+
+@asynccontextmanager
+async def serving(echo: Echo, **settings) -> AsyncIterator[tuple[str, rpc.Health, grpc.aio.Server]]:
+    server = rpc.server(Settings(_env_file=None, **settings))
+    vae_pb2_grpc.add_VaeServiceServicer_to_server(echo, server)
+    visualizer_pb2_grpc.add_VisualizerServiceServicer_to_server(echo, server)
+    health = rpc.Health(server, SERVICES)
+    port = await rpc.listen(server, "127.0.0.1:0")
+    yield f"127.0.0.1:{port}", health, server
+    await server.stop(0)
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+async def encode(address: str, *, key: str | None = None, timeout: float | None = 60, **options):
+    async with rpc.channel(address, api_key=key) as channel:
+        return await vae_pb2_grpc.VaeServiceStub(channel).Encode(
+            vae_pb2.EncodeRequest(**options), timeout=timeout
+        )
+
+
+async def refused(call) -> rpc.ErrorDetails:
+    with pytest.raises(grpc.RpcError) as caught:
+        await call
+    return rpc.error_details(caught.value)
+
+
+# Who calls. --------------------------------------------------------------------------------------------
+
+
+async def test_without_keys_every_caller_is_the_open_tenant(echo: Echo) -> None:
+    async with serving(echo) as (address, _, _):
+        response = await encode(address, timeout=50)
+
+    assert (response.latent.sha256, response.latent.size) == ("default", 49)
+
+
+async def test_key_decides_the_tenant(echo: Echo) -> None:
+    async with serving(echo, api_keys={"acme": "k1", "zeta": "k2"}) as (address, _, _):
+        assert (await encode(address, key="k1")).latent.sha256 == "acme"
+        assert (await encode(address, key="k2")).latent.sha256 == "zeta"
+        async with rpc.channel(address) as channel:
+            stub = vae_pb2_grpc.VaeServiceStub(channel)
+            by_header = await stub.Encode(
+                vae_pb2.EncodeRequest(), timeout=60, metadata=(("x-api-key", "k1"),)
+            )
+        assert by_header.latent.sha256 == "acme"
+
+
+@pytest.mark.parametrize(("key", "says"), [(None, "no API key came"), ("k3", "is not known"), ("", "no API")])
+async def test_unknown_key_is_unauthenticated_and_never_reaches_the_servicer(
+    echo: Echo, key: str | None, says: str
+) -> None:
+    async with serving(echo, api_keys={"acme": "k1"}) as (address, _, _):
+        details = await refused(encode(address, key=key))
+
+    assert details.code is grpc.StatusCode.UNAUTHENTICATED
+    assert says in details.message
+    assert details.reason == "Unauthenticated"
+    assert echo.calls == 0
+
+
+# How long. ---------------------------------------------------------------------------------------------
+
+
+async def test_call_without_deadline_is_refused_naming_the_field(echo: Echo) -> None:
+    async with serving(echo) as (address, _, _):
+        details = await refused(encode(address, timeout=None))
+
+    assert details.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert details.fields == {"deadline": "none was set; set the call's timeout, e.g. 600 s"}
+    assert echo.calls == 0
+
+
+async def test_deadline_over_the_limit_is_refused_and_one_at_it_is_not(echo: Echo) -> None:
+    async with serving(echo, max_deadline=100) as (address, _, _):
+        details = await refused(encode(address, timeout=200))
+        assert (await encode(address, timeout=100)).latent.size >= 98
+
+    assert "the limit is 100 s" in details.fields["deadline"]
+
+
+# Errors. -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidInput("size.height", "got 17, the limit is 16", "round it"), "INVALID_ARGUMENT"),
+        (NotFound("session", "s", "list them"), "NOT_FOUND"),
+        (FamilyMismatch("a" * 64, "b" * 64), "FAILED_PRECONDITION"),
+        (Conflict("somebody else wrote first"), "ABORTED"),
+        (Overloaded("the render queue", 256, 2.5), "RESOURCE_EXHAUSTED"),
+        (Unavailable("NATS", "gone"), "UNAVAILABLE"),
+        (DataLoss("expected 3 bytes, got 2"), "DATA_LOSS"),
+        (restore("InvalidInput", "size.height: came through a job"), "INVALID_ARGUMENT"),
+    ],
+)
+async def test_wan_error_travels_with_its_status_reason_and_message(
+    echo: Echo, error: WanError, code: str
+) -> None:
+    echo.error = error
+    async with serving(echo) as (address, _, _):
+        details = await refused(encode(address))
+
+    assert (details.code.name, details.reason, details.message) == (code, error.reason, str(error))
+    assert details.request_id
+
+
+async def test_details_name_fields_and_waiting_times(echo: Echo) -> None:
+    async with serving(echo) as (address, _, _):
+        echo.error = InvalidInput("size.height", "got 17", "round it")
+        field = await refused(encode(address))
+        echo.error = Overloaded("the render queue", 256, 2.5)
+        wait = await refused(encode(address))
+
+    assert field.fields == {"size.height": "got 17; round it"}
+    assert wait.retry_after == 2.5
+
+
+async def test_unexpected_error_shows_only_a_number_that_the_log_knows(
+    echo: Echo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.configure("test", json=True)
+    echo.error = KeyError("secret detail")
+    async with serving(echo) as (address, _, _):
+        details = await refused(encode(address))
+    logged = capsys.readouterr().err
+
+    assert details.code is grpc.StatusCode.INTERNAL
+    assert "secret" not in details.message
+    assert details.request_id in details.message
+    assert details.request_id in logged
+    assert "secret detail" in logged
+
+
+async def test_error_in_the_middle_of_a_stream_keeps_what_came_before(echo: Echo) -> None:
+    echo.error = Unavailable("S3", "gone")
+    seen = []
+    async with serving(echo) as (address, _, _), rpc.channel(address) as channel:
+        stream = visualizer_pb2_grpc.VisualizerServiceStub(channel).Render(
+            visualizer_pb2.RenderRequest(prompts=["a", "b", "c"]), timeout=60
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            async for response in stream:
+                seen.append((response.progress.job_id, response.progress.step))
+
+    assert seen == [("default", 0), ("default", 1), ("default", 2)]
+    assert rpc.error_details(caught.value).reason == "Unavailable"
+
+
+async def test_leaving_a_stream_ends_its_servicer(echo: Echo) -> None:
+    echo.release.clear()
+    async with serving(echo) as (address, _, _), rpc.channel(address) as channel:
+        stream = visualizer_pb2_grpc.VisualizerServiceStub(channel).Render(
+            visualizer_pb2.RenderRequest(prompts=["a"]), timeout=60
+        )
+        assert (await stream.read()).progress.step == 0
+        stream.cancel()
+        await asyncio.wait_for(echo.left.wait(), 10)
+
+
+async def test_a_request_of_nine_large_pictures_fits(echo: Echo) -> None:
+    async with serving(echo) as (address, _, _):
+        response = await encode(address, image={"data": bytes(9 * 20 * 1024 * 1024)})
+
+    assert response.latent.sha256 == "default"
+
+
+async def test_error_details_read_an_error_of_a_server_that_is_not_there() -> None:
+    details = await refused(encode("127.0.0.1:1", timeout=5))
+
+    assert details.code is grpc.StatusCode.UNAVAILABLE
+    assert details.reason == ""
+
+
+# Traces. -----------------------------------------------------------------------------------------------
+
+
+async def test_trace_of_the_caller_goes_on_in_the_servicer(echo: Echo) -> None:
+    tracer = TracerProvider().get_tracer("test")
+    async with serving(echo) as (address, _, _):
+        with trace.use_span(tracer.start_span("client")) as span:
+            await encode(address)
+
+    assert echo.traceparent.split("-")[1] == trace.format_trace_id(span.get_span_context().trace_id)
+
+
+# Health and shutdown. ----------------------------------------------------------------------------------
+
+
+async def status(address: str, service: str = "") -> str:
+    async with grpc.aio.insecure_channel(address) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service=service), timeout=10
+        )
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+async def test_health_follows_the_checks_and_needs_no_key(echo: Echo) -> None:
+    ready = asyncio.Event()
+
+    async def check() -> None:
+        if not ready.is_set():
+            raise Unavailable("NATS", "gone")
+
+    async def becomes(wanted: str) -> None:
+        async def agree() -> bool:
+            return {await status(address), await status(address, SERVICES[0])} == {wanted}
+
+        await eventually(agree)
+
+    async with serving(echo, api_keys={"acme": "k1"}) as (address, health, _):
+        watching = asyncio.create_task(health.watch([check], seconds=0.01))
+        await becomes("NOT_SERVING")
+        ready.set()
+        await becomes("SERVING")
+        ready.clear()
+        await becomes("NOT_SERVING")
+        ready.set()
+        await becomes("SERVING")
+        watching.cancel()
+        await health.shut_down()
+        await becomes("NOT_SERVING")
+
+
+async def test_reflection_lists_the_services(echo: Echo) -> None:
+    async with serving(echo) as (address, _, _), grpc.aio.insecure_channel(address) as channel:
+        call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=10
+        )
+        answer = await call.read()
+
+    assert set(SERVICES) <= {each.name for each in answer.list_services_response.service}
+
+
+async def test_stopping_finishes_the_running_call_and_takes_no_new_one(echo: Echo) -> None:
+    echo.release.clear()
+    async with serving(echo) as (address, _, server):
+        running = asyncio.create_task(encode(address))
+        await echo.blocked.wait()
+        stopping = asyncio.create_task(server.stop(10))
+        details = await _until_refused(address)
+        echo.release.set()
+        response = await running
+        await stopping
+
+    assert response.latent.sha256 == "default"
+    assert details.code is grpc.StatusCode.UNAVAILABLE
+
+
+async def _until_refused(address: str) -> rpc.ErrorDetails:
+    # The listener closes a moment after stop() was called.
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await encode(address, timeout=0.2)
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    return rpc.error_details(error)
+
+
+async def test_a_taken_port_is_an_error_that_names_the_setting(echo: Echo) -> None:
+    async with serving(echo) as (address, _, _):
+        with pytest.raises(RuntimeError, match="WAN_PORT"):
+            await rpc.listen(rpc.server(Settings(_env_file=None)), address)
