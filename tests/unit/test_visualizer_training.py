@@ -87,8 +87,8 @@ def same(first: list[Group], second: list[Group]) -> bool:
 def test_batches_depend_on_the_step_alone(batches):
     assert same(batches.batch_at(4), batches.batch_at(4))
     assert not same(batches.batch_at(4), batches.batch_at(6))
-    assert [g.name for g in batches.batch_at(4)] == ["single", "references"]
-    assert [g.name for g in batches.batch_at(5)] == ["single", "series"]
+    assert [g.name for g in batches.batch_at(4) if g.name not in ("single", "wide")] == ["references"]
+    assert [g.name for g in batches.batch_at(5) if g.name not in ("single", "wide")] == ["series"]
 
 
 def test_layout_fits_the_latents(batches):

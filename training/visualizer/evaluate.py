@@ -75,8 +75,7 @@ def main() -> None:
 def evaluate(
     painter: Painter, count: int, split: str, out: Path, sampler: SamplerConfig | None = None
 ) -> dict:
-    """All tasks with the default sampler; writes metrics.json and a contact sheet a task, returns the
-    metrics."""
+    """All tasks with one sampler; writes metrics.json and a contact sheet a task, returns the metrics."""
     sampler = sampler or SamplerConfig()
     few = max(2, count // 5)
     metrics: dict[str, object] = {"split": split, "sampler": str(sampler)}
@@ -167,8 +166,8 @@ def summary(results: Sequence[Result]) -> dict:
     return {
         "n": len(results), "passed": rate(passed), "interval": interval(passed),
         "by_objects": {k: [rate(v), *interval(v)] for k, v in sorted(by_count.items())},
-        "by_property": {p: round(float(np.mean([r.report.score(p) for r in results])), 4) for p in PROPERTIES},
-        "unexplained": round(float(np.mean([r.report.unexplained for r in results])), 4),
+        "by_property": {p: mean([r.report.score(p) for r in results]) for p in PROPERTIES},
+        "unexplained": mean([r.report.unexplained for r in results]),
         "psnr": round(float(np.median([r.psnr for r in results])), 2),
     }  # fmt: skip
 
@@ -189,6 +188,11 @@ def _drawing(result: Result) -> int:
     ground, (height, width) = result.shot.scene.background, result.picture.shape[:2]
     drawn = [render(Scene((), replace(ground, variant=v)), height, width) for v in range(VARIANTS)]
     return int(np.argmin([np.abs(d.astype(float) - result.picture).mean() for d in drawn]))
+
+
+def mean(values: Sequence[float]) -> float:
+    """Four digits of a mean."""
+    return round(float(np.mean(values)), 4)
 
 
 def rate(passed: Sequence[bool]) -> float:
