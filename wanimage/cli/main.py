@@ -1,0 +1,40 @@
+"""`wan`: joins the commands. Each lives in a file of its own."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from wanimage.cli import chat, demo, doctor, generate, sessions, training, up, vae
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False,
+    help="Talk, and get pictures: a planner, a visualizer and a VAE as services on this machine.",
+)  # fmt: skip
+
+app.command()(demo.demo)
+app.command()(chat.chat)
+app.command()(generate.generate)
+app.add_typer(sessions.app, name="sessions")
+app.command()(up.up)
+app.command()(up.down)
+app.command()(doctor.doctor)
+app.add_typer(vae.app, name="vae")
+app.add_typer(training.data, name="data")
+app.add_typer(training.train, name="train")
+app.command("eval")(training.evaluate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("wanimage"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Talk, and get pictures."""
