@@ -289,13 +289,17 @@ class TurnWriter:
             await self._flush()
 
     async def _flush(self) -> None:
-        if not self._pieces:
-            return
+        while self._stuck or self._pieces:
+            # After an error the same event goes first: it may be in the log, and must not be there twice.
+            self._stuck = self._stuck or self._joined()
+            await self._store(self._stuck)
+            self._stuck = None
+
+    def _joined(self) -> Event:
         text, self._pieces = "".join(self._pieces), []
-        delta = (
-            {"think_delta": ThinkDelta(text=text)} if self._thinking else {"text_delta": TextDelta(text=text)}
-        )
-        await self._store(Event(turn_id=self.turn_id, **delta))
+        if self._thinking:
+            return Event(turn_id=self.turn_id, think_delta=ThinkDelta(text=text))
+        return Event(turn_id=self.turn_id, text_delta=TextDelta(text=text))
 
     async def _store(self, event: Event) -> Event:
         stored = await self.log.append(event)

@@ -279,6 +279,28 @@ async def test_turn_writer_appends_held_text_by_itself(sessions: Sessions) -> No
         await eventually(arrived)
 
 
+async def test_turn_writer_loses_and_doubles_no_text_over_an_outage(
+    sessions: Sessions, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await sessions.create("acme", "s", family="f1")
+    turn = TurnWriter(log, "turn-1", seconds=60)
+    await turn.text("stored, ")
+    real_store = bus.store
+
+    async def store_and_lose_the_answer(*args, **kwargs) -> int:
+        await real_store(*args, **kwargs)
+        raise Unavailable("NATS", "the answer was lost")
+
+    monkeypatch.setattr(bus, "store", store_and_lose_the_answer)
+    with pytest.raises(Unavailable):
+        await turn.flush()
+    monkeypatch.setattr(bus, "store", real_store)
+    await turn.text("and more")
+    await turn.flush()
+
+    assert texts(await replayed(sessions, "s")) == ["stored, ", "and more"]
+
+
 async def test_turn_writer_raises_the_error_of_a_delayed_append(sessions: Sessions) -> None:
     log = await sessions.create("acme", "s", family="f1")
     other = await sessions.open("acme", "s")
