@@ -5,6 +5,7 @@ set -eu
 data=${S3_DATA:-/data}
 bucket=${S3_BUCKET:-wanimage}
 config=${S3_CONFIG:-/tmp/s3.json}
+made=${S3_BUCKET_MADE:-/tmp/bucket-made}
 master=${S3_MASTER:-127.0.0.1:9333}
 
 identity() { # NAME ACCESS_KEY SECRET_KEY
@@ -23,11 +24,13 @@ umask 077
     printf ']}\n'
 } >"$config"
 
-# No identity may create buckets: the bucket is made here, once the master answers.
+# No identity may create buckets: the bucket is made here, once the master answers. Health waits for $made.
+rm -f "$made"
 (
     until echo "s3.bucket.create -name $bucket" | weed shell -master="$master" >/dev/null 2>&1; do
         sleep 1
     done
+    : >"$made"
 ) &
 
 # Only the S3 gateway listens to others: the filer and the master behind it ask for no keys.
