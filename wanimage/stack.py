@@ -83,6 +83,10 @@ class Server(ABC):
     def answers(self) -> bool:
         """Whether the server does its work now (not merely listens)."""
 
+    @abstractmethod
+    def listens_on(self) -> list[int]:
+        """Its TCP ports."""
+
     def environment(self) -> dict[str, str]:
         return {}
 
@@ -93,6 +97,13 @@ class Server(ABC):
         """Start the process and wait until it answers. Raises StackError with the end of its log."""
         if self.running():
             return
+        for port in self.listens_on():
+            if _answers_on(port):
+                # Another server would answer for ours.
+                raise StackError(
+                    f"{self.name}: port {port} of 127.0.0.1 is taken; "
+                    "end what listens there, or choose another port"
+                )
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -137,6 +148,11 @@ class Server(ABC):
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
 
+def _answers_on(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _die_with_parent() -> list[str]:
     # A test run that is itself killed must not leave servers behind.
     setpriv = shutil.which("setpriv")
@@ -152,6 +168,9 @@ class NatsServer(Server):
         super().__init__(directory)
         self.port = port
         self._binary = find_binary("nats-server")
+
+    def listens_on(self) -> list[int]:
+        return [self.port]
 
     @property
     def url(self) -> str:
@@ -199,6 +218,9 @@ class S3Server(Server):
         self.ports, self.access_key, self.secret_key = ports, access_key, secret_key
         self._binary = find_binary("weed")
         self._http = urllib3.PoolManager(timeout=2.0, retries=False)
+
+    def listens_on(self) -> list[int]:
+        return list(vars(self.ports).values())
 
     @property
     def endpoint(self) -> str:
