@@ -6,8 +6,8 @@ import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from io import BytesIO
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import nats
