@@ -1,6 +1,6 @@
 """Lineage of the shipped family: each stage's export records how its part came about.
 
-    python -m training.manifest [weights/nano]      # rewrite the manifest over the files as they are
+python -m training.manifest [weights/nano]      # rewrite the manifest over the files as they are
 """
 
 import hashlib

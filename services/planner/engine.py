@@ -92,8 +92,8 @@ class PlannerEngine:
     ) -> AsyncIterator[Delta]:
         """Write on from `context` until a <BOI>, the end of the turn, `max_tokens`, or `abort(request_id)`.
 
-        `context` ends inside an assistant turn; where in it decides what the grammar admits. `banned` tags may
-        not open a construct. Near the end of the window fewer than `max_tokens` are written. Raises
+        `context` ends inside an assistant turn; where in it decides what the grammar admits. `banned` tags
+        may not open a construct. Near the end of the window fewer than `max_tokens` are written. Raises
         `InvalidInput` ("context") when nothing fits any more, `Unavailable` when the model has died.
         """
         grammar = self._grammar(context, banned) if constrained else None

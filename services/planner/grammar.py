@@ -1,6 +1,6 @@
-"""The markup as a grammar for constrained decoding, from wherever the turn stands (EBNF in wanimage/markup.py).
+"""The markup as a grammar for constrained decoding, from wherever the turn stands (EBNF: wanimage/markup.py).
 
-One leg of decoding ends at a <BOI> or at the end of the turn, so the grammar describes only the rest of a leg.
+One leg of decoding ends at a <BOI> or at the end of the turn, so a grammar describes only the rest of a leg.
 Control tokens are matched by id: text that looks like a tag never opens anything.
 """
 

@@ -1,0 +1,245 @@
+"""PlannerService: accepts turns, streams a session's events, answers for sessions. Holds no model.
+
+A stream of events is always read from the session's log, so it shows the same to the caller who started the
+turn and to one who watches, and goes on when the planner that decodes is replaced.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import grpc
+
+from services.planner.history import History, fold
+from services.planner.intake import Intake
+from wanimage import rpc
+from wanimage.errors import InvalidInput, WanError
+from wanimage.jobs import make_job
+from wanimage.serve import Ground
+from wanimage.sessions import Sessions, new_session_id
+from wanimage.tokens import Vocabulary
+from wanimage.v1 import events_pb2, jobs_pb2, planner_pb2, planner_pb2_grpc, types_pb2
+
+CHUNK_BYTES = 1_000_000
+"""Most bytes of a blob in one message."""
+DEFAULT_PAGE, MAX_PAGE = 50, 200
+MAX_REASON = 200
+CANCEL_SECONDS = 5.0
+"""How long Cancel waits for the worker to end the turn before it ends it in the log itself."""
+ENDINGS = ("turn_finished", "turn_failed", "turn_cancelled")
+
+
+def add_front(server: grpc.aio.Server, ground: Ground) -> None:
+    """Serve PlannerService on `server`."""
+    planner_pb2_grpc.add_PlannerServiceServicer_to_server(PlannerService.on(ground), server)
+
+
+@dataclass(frozen=True)
+class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
+    """The front."""
+
+    ground: Ground
+    sessions: Sessions
+    intake: Intake
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @classmethod
+    def on(cls, ground: Ground) -> "PlannerService":
+        """A front over one process's connections."""
+        sessions = Sessions(ground.bus)
+        vocabulary = Vocabulary.load(ground.family.path / "understanding")
+        intake = Intake(sessions, ground.jobs, ground.blobs, ground.family, vocabulary)
+        return cls(ground, sessions, intake)
+
+    # Turns ------------------------------------------------------------------------------------------------
+
+    async def Generate(
+        self, request: planner_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[planner_pb2.GenerateResponse]:
+        """One turn, from its first event to its last."""
+        caller = rpc.caller(context)
+        async for event in self._turn(caller, request.session_id, request.user, request.options):
+            yield planner_pb2.GenerateResponse(event=event)
+
+    async def Converse(
+        self, requests: AsyncIterator[planner_pb2.ConverseRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[planner_pb2.ConverseResponse]:
+        """Turns one after the other. A reader task takes cancels while a turn's events go out."""
+        caller = rpc.caller(context)
+        start = await anext(aiter(requests), None)
+        if start is None or start.WhichOneof("kind") != "start":
+            raise InvalidInput(
+                "start", "the first message does not start a conversation", "send `start` first"
+            )
+        conversation = _Conversation(start.start.session_id)
+        reader = asyncio.create_task(self._read(caller, requests, conversation))
+        try:
+            while (message := await conversation.messages.get()) is not None:
+                options = message.options if message.HasField("options") else start.start.options
+                async for event in self._turn(caller, conversation.session_id, message.user, options):
+                    conversation.session_id = event.session_id
+                    yield planner_pb2.ConverseResponse(event=event)
+            await reader  # raises what was wrong with the stream
+        finally:
+            reader.cancel()
+
+    async def _read(
+        self,
+        caller: rpc.Caller,
+        requests: AsyncIterator[planner_pb2.ConverseRequest],
+        conversation: "_Conversation",
+    ) -> None:
+        try:
+            async for request in requests:
+                kind = request.WhichOneof("kind")
+                if kind == "message":
+                    await conversation.messages.put(request.message)
+                elif kind == "cancel" and conversation.session_id:
+                    await self._cancel(caller, conversation.session_id, request.cancel.reason)
+                elif kind == "start":
+                    raise InvalidInput("start", "the conversation has started", "open another stream")
+        finally:
+            conversation.messages.put_nowait(None)
+
+    async def _turn(
+        self,
+        caller: rpc.Caller,
+        session_id: str,
+        user: types_pb2.UserMessage,
+        options: types_pb2.TurnOptions,
+    ) -> AsyncIterator[events_pb2.Event]:
+        log, turn_id, before = await self.intake.accept(
+            caller.tenant, session_id, user, options, caller.seconds_left()
+        )
+        ended = False
+        try:
+            async for event in self.sessions.follow(caller.tenant, log.session_id, before):
+                yield event
+                ended = event.turn_id == turn_id and event.WhichOneof("kind") in ENDINGS
+                if ended:
+                    return
+        finally:
+            if not ended and options.cancel_on_disconnect:
+                task = asyncio.create_task(self._leave(caller, log.session_id))
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+
+    async def _leave(self, caller: rpc.Caller, session_id: str) -> None:
+        with suppress(WanError):
+            await self._cancel(caller, session_id, "disconnect")
+
+    async def Watch(
+        self, request: planner_pb2.WatchRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[planner_pb2.WatchResponse]:
+        """Replay, then live."""
+        caller = rpc.caller(context)
+        log, history = await self.intake.history(caller.tenant, request.session_id)
+        await self.intake.resume(caller.tenant, log, history)
+        if request.after_seq > history.last_seq:
+            problem = f"{request.after_seq}, the session has {history.last_seq} events"
+            raise InvalidInput("after_seq", problem, "send the last number you have seen")
+        seen = fold(request.session_id, [])
+        if request.until_idle and request.after_seq == history.last_seq and not history.running:
+            return
+        async for event in self.sessions.follow(caller.tenant, request.session_id):
+            if event.seq:
+                seen.apply(event)
+            if event.seq == 0 or event.seq > request.after_seq:
+                yield planner_pb2.WatchResponse(event=event)
+            if request.until_idle and seen.last_seq >= history.last_seq and seen.running is None:
+                return
+
+    async def Cancel(
+        self, request: planner_pb2.CancelRequest, context: grpc.aio.ServicerContext
+    ) -> planner_pb2.CancelResponse:
+        """Stop the running turn."""
+        caller = rpc.caller(context)
+        turn_id = await self._cancel(caller, request.session_id, request.reason)
+        return planner_pb2.CancelResponse(turn_id=turn_id)
+
+    async def _cancel(self, caller: rpc.Caller, session_id: str, reason: str) -> str:
+        if len(reason) > MAX_REASON:
+            raise InvalidInput("reason", f"{len(reason)} characters, the limit is {MAX_REASON}", "shorten it")
+        log, history = await self.intake.history(caller.tenant, session_id)
+        turn = history.running
+        if turn is None:
+            return ""
+        payload = jobs_pb2.TurnJob(session_id=session_id, turn_id=turn.turn_id)
+        job = make_job(caller.tenant, self.ground.family.digest, payload, caller.seconds_left())
+        await self.ground.jobs.cancel(job.id, reason or "client")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_SECONDS):
+                async for event in self.sessions.follow(caller.tenant, session_id, history.last_seq):
+                    if event.turn_id == turn.turn_id and event.WhichOneof("kind") in ENDINGS:
+                        return turn.turn_id
+        # No worker holds the turn (it died, or never took it): it ends here.
+        await log.refresh()
+        cancelled = events_pb2.TurnCancelled(reason=reason or "client")
+        await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_cancelled=cancelled))
+        return turn.turn_id
+
+    # Sessions ---------------------------------------------------------------------------------------------
+
+    async def GetSession(
+        self, request: planner_pb2.GetSessionRequest, context: grpc.aio.ServicerContext
+    ) -> planner_pb2.GetSessionResponse:
+        """What a session holds."""
+        _, history = await self.intake.history(rpc.caller(context).tenant, request.session_id)
+        return planner_pb2.GetSessionResponse(session=history.summary(with_images=True))
+
+    async def ListSessions(
+        self, request: planner_pb2.ListSessionsRequest, context: grpc.aio.ServicerContext
+    ) -> planner_pb2.ListSessionsResponse:
+        """Newest first; the page token is the last session of the page before."""
+        tenant = rpc.caller(context).tenant
+        if request.page_size > MAX_PAGE:
+            raise InvalidInput("page_size", f"{request.page_size}, the limit is {MAX_PAGE}", "ask for less")
+        size = request.page_size or DEFAULT_PAGE
+        names = [name for name in await self.sessions.list(tenant) if self._after(name, request.page_token)]
+        page = await asyncio.gather(*(self._history(tenant, name) for name in names[:size]))
+        return planner_pb2.ListSessionsResponse(
+            sessions=[history.summary(with_images=False) for history in page],
+            next_page_token=names[size - 1] if len(names) > size else "",
+        )
+
+    @staticmethod
+    def _after(name: str, page_token: str) -> bool:
+        return not page_token or name < page_token
+
+    async def _history(self, tenant: str, session_id: str) -> History:
+        return (await self.intake.history(tenant, session_id))[1]
+
+    async def Fork(
+        self, request: planner_pb2.ForkRequest, context: grpc.aio.ServicerContext
+    ) -> planner_pb2.ForkResponse:
+        """A new session with the old one's events up to `at_seq`."""
+        tenant = rpc.caller(context).tenant
+        events = [event async for event in self.sessions.replay(tenant, request.session_id)]
+        if request.at_seq > len(events):
+            problem = f"{request.at_seq}, the session has {len(events)} events"
+            raise InvalidInput("at_seq", problem, "use the sequence number of one of its events")
+        kept = fold(request.session_id, events[: request.at_seq or len(events)])
+        if kept.running:
+            problem = f"event {kept.last_seq} falls inside turn {kept.running.turn_id}"
+            raise InvalidInput("at_seq", problem, f"use {kept.running.started_seq - 1}, or wait for its end")
+        target = new_session_id()
+        await self.sessions.fork(tenant, request.session_id, kept.last_seq, target)
+        history = await self._history(tenant, target)
+        return planner_pb2.ForkResponse(session=history.summary(with_images=True))
+
+    async def FetchBlob(
+        self, request: planner_pb2.FetchBlobRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[planner_pb2.FetchBlobResponse]:
+        """A blob's bytes."""
+        data = await self.ground.blobs.get(rpc.caller(context).tenant, request.blob)
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield planner_pb2.FetchBlobResponse(chunk=data[start : start + CHUNK_BYTES])
+
+
+class _Conversation:
+    """What a Converse stream is about; None in `messages` ends it."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.messages: asyncio.Queue[planner_pb2.ConverseMessage | None] = asyncio.Queue()

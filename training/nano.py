@@ -1,0 +1,39 @@
+"""The recipe of the shipped family: one stage after the other, each resumable, seeded and with a loss plot.
+
+    python -m training.nano [--out runs/nano] [--weights weights/nano]       # make train-nano
+
+| stage | learns | on two cores |
+|---|---|---|
+| vae | pictures to latents and back | 40 min |
+| understanding | to plan: text, pictures, markup | 60 min |
+| visualizer | to draw what was planned, on the two frozen ones | 60 min |
+
+A stage that was stopped goes on from its last checkpoint when this is run again; a finished one is exported
+again in seconds. Each export enters its lineage into the manifest.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+STAGES = ("vae", "understanding", "visualizer")
+
+
+def main() -> None:
+    """Run all stages; stop at the first that fails."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/nano"), help="checkpoints, metrics and plots")
+    parser.add_argument("--weights", type=Path, default=Path("weights/nano"), help="where the family goes")
+    arguments = parser.parse_args()
+    for stage in STAGES:
+        command = [sys.executable, "-m", f"training.{stage}", "--out", str(arguments.out / stage)]
+        command += ["--resume", "--export", str(arguments.weights)]
+        print(f"== {stage}: {' '.join(command[1:])}", flush=True)
+        # A process each: the memory of one stage is free before the next begins.
+        if code := subprocess.run(command, check=False).returncode:
+            sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
