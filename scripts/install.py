@@ -57,13 +57,15 @@ def install(directory: Path, locks: list[str], *, editable: bool = True) -> None
         venv.create(directory, with_pip=True)
     python = directory / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps"]
-    index = ["--extra-index-url", CPU_WHEELS] if reachable(CPU_WHEELS) else []
+    # pip prefers 2.13.0+cpu to 2.13.0, so the CPU index must stay out of a CUDA environment.
+    for_cpu = "gpu" not in locks
+    index = ["--extra-index-url", CPU_WHEELS] if for_cpu and reachable(CPU_WHEELS) else []
     files = [argument for lock in locks for argument in ("-r", str(REQUIREMENTS / f"{lock}.txt"))]
     run([*pip, *index, *files])
     if editable:
         run([*pip, "--no-build-isolation", "-e", str(ROOT)])
     install_torchvision_hook(python)
-    if "gpu" not in locks:
+    if for_cpu:
         check_torch_is_for_cpu(python)
     print(f"{directory} is ready after {time.monotonic() - started:.0f} s.")
 
