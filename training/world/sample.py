@@ -24,6 +24,7 @@ _PALE_GROUNDS = {
     ("green", "forest"),
     ("green", "hills"),
 }
+_WHITE = ("swan", "ghost", "letter")  # all white: lost in the snow
 # natural colours that would vanish on an equal plain ground
 _TINTS = {
     "white": "rabbit panda ghost snowman letter swan cow mouse",
@@ -133,6 +134,8 @@ def visible(name: str, color: str | None, ground: Background) -> bool:
         return ground.color not in tints and not (tints & {"white"} and ground.color == "grey")
     if ground.kind == "palette":
         return not tints & {c for c, _ in ground.bands}
+    if ground.setting == "snow" and name in _WHITE:
+        return False
     if ground.kind == "setting" and color:
         dark = ground.time == "night" and color == "black"
         return not dark and (color, ground.setting) not in _PALE_GROUNDS

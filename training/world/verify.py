@@ -7,9 +7,10 @@ opacity `a` over the background `b` gives t + (1 - a) b, so the squared error ag
     |y + a b - t|^2 = |y|^2 + 2 a (y b) + a^2 b^2 - 2 t y - 2 a t b + t^2,
 
 is linear in the window features (y, b, y b, b^2): all sprites at all positions are one matrix product.
-Pictures are compared at `TEMPLATE` pixels an object, which is what makes blur harmless.
+Pictures are compared at `TEMPLATE` pixels an object, with sharp and soft sprites, so that blur does little.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,9 +28,11 @@ Floats = NDArray[np.float32]
 
 TEMPLATE = 16  # pixels along a sprite when compared
 EXPLAINED = 0.5  # least share of a window's energy that a present object explains
+SURROUND = 1.7  # the box around an object, in its sizes, whose energy it must mostly explain, too
+SOFT = 1.0  # standard deviation, in template pixels, of the soft sprites
 GROUND_CELLS = 24  # rows and columns at which backgrounds are compared
 GROUND_ERROR = 40.0  # most mean error (0..255) between a picture's ground and its class
-ALPHA_ERROR = 0.1
+ALPHA_ERROR = 0.1  # most mean opacity of a clear ground
 MIDDLES = (0.24, 0.5, 0.76)  # centers of the columns and rows
 REACH = 0.11  # how far from them an object may stand
 _SIZES = {"small": (0.21, 0.235), "medium": (0.32, 0.35), "large": (0.47, 0.515)}
@@ -108,6 +111,21 @@ class _Match:
     row: int
     column: int
 
+    @property
+    def score(self) -> float:
+        """What sizes compete by: a part of a large object must not pass for a small one."""
+        return self.explained + 0.2 * math.log2(self.size)
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """What stands at an object's place: the best of its own sprites, and the best of all."""
+
+    match: _Match
+    concept: str
+    color: str | None  # of the wanted concept's sprites
+    box: tuple[slice, slice]  # the surroundings, in the picture
+
 
 def verify(scene: Scene | Spec, image: NDArray[np.uint8]) -> Report:
     """Check a picture (straight RGBA uint8 `[H, W, 4]`) against what a caption of the scene says."""
@@ -119,9 +137,10 @@ def verify(scene: Scene | Spec, image: NDArray[np.uint8]) -> Report:
     findings = [_ground_finding(wanted, picture, best, error)]
     view = _View(picture, _ground(best, *picture.shape[:2]))
     expected = view.ground.copy()
-    for item in wanted.objects:
-        findings += _object_findings(view, item, expected)
-    findings.append(_alpha_finding(wanted, picture, expected))
+    seen = [_look(view, item, expected) for item in wanted.objects]  # draws what it sees into `expected`
+    for item, sight in zip(wanted.objects, seen, strict=True):
+        findings += _object_findings(view, item, sight, expected)
+    findings.append(_alpha_finding(wanted, picture))
     unexplained = float((np.abs(picture - expected).mean(-1) > 40).mean())
     return Report(tuple(findings), unexplained)
 
@@ -129,28 +148,34 @@ def verify(scene: Scene | Spec, image: NDArray[np.uint8]) -> Report:
 # --- objects ---------------------------------------------------------------------------------------------
 
 
-def _object_findings(view: _View, item: ObjectSpec, expected: Floats) -> list[Finding]:
-    about = f"{item.concept} at {item.place}"
-    own, keys = _templates(item.concept)
+def _look(view: _View, item: ObjectSpec, expected: Floats) -> _Sight:
+    own, own_keys = _templates(item.concept)
     matches = [_search(view, item.place, size, own) for sizes in _SIZES.values() for size in sizes]
-    match = max(
-        matches, key=lambda m: (m.explained > EXPLAINED, m.gain if m.explained > EXPLAINED else m.explained)
-    )
-    everything, everyone = _templates(None if item.concept in CONCEPTS else "shapes")
+    match = max(matches, key=lambda m: m.score)
     height, width = view.places(match.size)
-    near = _around(match.row, 1, height), _around(match.column, 1, width)
-    windows = _windows(view, match.size, *near)
-    concept, color = everyone[int(np.argmin((windows @ everything[0] + everything[1]).min(0)))]
-    present = match.explained > EXPLAINED
-    found = concept if present else "nothing"
-    findings = [Finding("object", about, present and concept == item.concept, found)]
+    windows = _windows(view, match.size, _around(match.row, 1, height), _around(match.column, 1, width))
+    everything, keys = _templates(None if item.concept in CONCEPTS else "shapes")
+    concept, drawn_color = keys[int(np.argmin((windows @ everything[0] + everything[1]).min(0)))]
+    errors = (windows @ own[0] + own[1]).min(0)
+    named = [i for i, (_, color) in enumerate(own_keys) if color is not None or item.color is None]
+    color = own_keys[named[int(np.argmin(errors[named]))]][1]
+    box = _box(view, match, SURROUND)
+    if match.explained > EXPLAINED:
+        _paste(view, expected, match, concept, color if concept == item.concept else drawn_color)
+    return _Sight(match, concept, color, box)
+
+
+def _object_findings(view: _View, item: ObjectSpec, sight: _Sight, expected: Floats) -> list[Finding]:
+    about = f"{item.concept} at {item.place}"
+    rest = _coarse_energy(view.picture[sight.box] - expected[sight.box])
+    share = sight.match.gain / max(sight.match.gain + rest, 1.0)
+    present = sight.match.explained > EXPLAINED and share > EXPLAINED
+    found = sight.concept if present else "nothing"
+    findings = [Finding("object", about, present and sight.concept == item.concept, found)]
     if item.color is not None:
-        own_color = keys[int(np.argmin((windows @ own[0] + own[1]).min(0)))][1]
-        findings.append(Finding("color", about, present and own_color == item.color, str(own_color)))
-    seen = next(word for word, sizes in _SIZES.items() if match.size in sizes)
-    findings.append(Finding("size", about, present and seen == item.size, seen))
-    if present:
-        _paste(view, expected, match, concept, color)
+        findings.append(Finding("color", about, present and sight.color == item.color, str(sight.color)))
+    size = next(word for word, sizes in _SIZES.items() if sight.match.size in sizes)
+    findings.append(Finding("size", about, present and size == item.size, size))
     return findings
 
 
@@ -185,7 +210,7 @@ def _best(
 def _windows(view: _View, size: float, rows: range, columns: range) -> Floats:
     """Feature windows with their centers at these rows and columns, flattened `[N, 10*16*16]`."""
     features = view.features(size)
-    every = sliding_window_view(features, (TEMPLATE, TEMPLATE), axis=(1, 2))  # [10, rows, columns, 16, 16]
+    every = sliding_window_view(features, (TEMPLATE, TEMPLATE), axis=(1, 2))  # type: ignore[call-overload]  # [10, rows, columns, 16, 16]
     chosen = every[:, rows.start : rows.stop : rows.step, columns.start : columns.stop : columns.step]
     return np.ascontiguousarray(chosen.transpose(1, 2, 0, 3, 4)).reshape(len(rows) * len(columns), -1)
 
@@ -208,32 +233,52 @@ def _templates(which: str | None) -> tuple[tuple[Floats, Floats], list[tuple[str
     for name in names:
         entry = CONCEPTS.get(name) or SHAPES[name]
         for color in (None, *COLORS) if entry.colorable else (None,):
-            t = _sprite(name, color, TEMPLATE)
-            a = t[..., 3:] / 255
-            weights = np.concatenate([-2 * t, -2 * a * t, 2 * a, a * a], -1)  # in the order of the features
-            vectors.append(weights.transpose(2, 0, 1).reshape(-1))
-            offsets.append(float((t * t).sum()))
-            keys.append((name, color))
+            for t in _compared(name, color):
+                a = t[..., 3:] / 255
+                weights = np.concatenate(
+                    [-2 * t, -2 * a * t, 2 * a, a * a], -1
+                )  # as the features are ordered
+                vectors.append(weights.transpose(2, 0, 1).reshape(-1))
+                offsets.append(float((t * t).sum()))
+                keys.append((name, color))
     return (np.stack(vectors, 1).astype(np.float32), np.array(offsets, np.float32)), keys
 
 
-def _sprite(name: str, color: str | None, px: int) -> Floats:
-    """A sprite with alpha on 0..255, averaged down from four times the size."""
-    big = sprite(name, color, 4 * px) if px == TEMPLATE else sprite(name, color, px)
-    pixels = big.reshape(px, 4, px, 4, 4).mean((1, 3)) if px == TEMPLATE else big.copy()
-    pixels[..., 3] *= 255
-    return np.asarray(pixels, np.float32)
+def _compared(name: str, color: str | None) -> list[Floats]:
+    """The sprite at TEMPLATE pixels, averaged down from four times the size: sharp, and soft."""
+    sharp = sprite(name, color, 4 * TEMPLATE).reshape(TEMPLATE, 4, TEMPLATE, 4, 4).mean((1, 3))
+    sharp[..., 3] *= 255
+    distance = np.arange(TEMPLATE)[:, None] - np.arange(TEMPLATE)[None]
+    kernel = np.exp(-0.5 * (distance / SOFT) ** 2) / (SOFT * math.sqrt(2 * math.pi))
+    soft = np.einsum("yi,xj,ijc->yxc", kernel, kernel, sharp)
+    return [np.asarray(sharp, np.float32), np.asarray(soft, np.float32)]
+
+
+def _coarse_energy(difference: Floats) -> float:
+    """Energy of what is left around an object, in picture pixels; fine detail does not count."""
+    height, width = difference.shape[:2]
+    rows, columns = _resizer(height, round(10 * SURROUND)), _resizer(width, round(10 * SURROUND))
+    small = rows @ difference.transpose(2, 0, 1) @ columns.T
+    return float(np.square(small).mean() * 4 * height * width)
+
+
+def _box(view: _View, match: _Match, factor: float) -> tuple[slice, slice]:
+    """Rows and columns of the picture within `factor` sizes around a match."""
+    rows, columns = view.places(match.size)
+    half = factor * match.size * unit_px(view.height, view.width) / 2
+    y, x = match.row / rows * view.height, match.column / columns * view.width
+    return slice(max(0, round(y - half)), round(y + half)), slice(max(0, round(x - half)), round(x + half))
 
 
 def _paste(view: _View, expected: Floats, match: _Match, name: str, color: str | None) -> None:
     """Draw what was found into the expected picture."""
-    height, width = expected.shape[:2]
     rows, columns = view.places(match.size)
-    center_y, center_x = match.row / rows * height, match.column / columns * width
-    side = max(2, 2 * round(match.size * unit_px(height, width) / 2))
-    pixels = _sprite(name, color, side)
-    top, left = round(center_y - side / 2), round(center_x - side / 2)
-    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + side), min(width, left + side)
+    side = max(2, 2 * round(match.size * unit_px(view.height, view.width) / 2))
+    top = round(match.row / rows * view.height - side / 2)
+    left = round(match.column / columns * view.width - side / 2)
+    pixels = sprite(name, color, side).copy()
+    pixels[..., 3] *= 255
+    y0, x0, y1, x1 = max(0, top), max(0, left), min(view.height, top + side), min(view.width, left + side)
     part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
     expected[y0:y1, x0:x1] *= 1 - part[..., 3:] / 255
     expected[y0:y1, x0:x1] += part
@@ -248,12 +293,17 @@ def _ground_finding(wanted: Spec, picture: Floats, best: Background, error: floa
     return Finding("background", "the background", passed, found)
 
 
-def _alpha_finding(wanted: Spec, picture: Floats, expected: Floats) -> Finding:
-    error = float(np.abs(picture[..., 3] - expected[..., 3]).mean() / 255)
-    clear = wanted.background.kind == "transparent"
-    limit = ALPHA_ERROR if clear else 0.03
-    whole = error if clear else float(1 - picture[..., 3].mean() / 255)
-    return Finding("alpha", "the background", whole < limit, f"mean alpha error {whole:.3f}")
+def _alpha_finding(wanted: Spec, picture: Floats) -> Finding:
+    """Transparent ground is clear beside the objects; any other picture is opaque throughout."""
+    alpha = _cells(picture[..., 3:])[..., 0] / 255
+    if wanted.background.kind == "transparent":
+        outside = _outside(wanted, *picture.shape[:2])
+        mean = float((alpha * outside).sum() / outside.sum())
+        return Finding(
+            "alpha", "the background", mean < ALPHA_ERROR, f"mean alpha {mean:.2f} beside the objects"
+        )
+    mean = float(alpha.mean())
+    return Finding("alpha", "the background", mean > 1 - ALPHA_ERROR / 3, f"mean alpha {mean:.2f}")
 
 
 def _nearest_ground(wanted: Spec, picture: Floats) -> tuple[Background, float]:
