@@ -11,7 +11,7 @@ works again by itself. Operations are repeated inside that time, so each must be
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -100,14 +100,34 @@ class Listener:
         return None
 
 
+class Standing:
+    """A callback for a plain subject, in force (also on a new connection) until `unsubscribe`."""
+
+    def __init__(self, bus: "Bus", subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
+        self._bus, self._subject, self._callback = bus, subject, callback
+        self._subscription: Subscription | None = None
+
+    async def subscribe(self) -> None:
+        self._subscription = await self._bus._subscribe(self._subject, self._callback)
+
+    async def unsubscribe(self) -> None:
+        self._bus._standing.discard(self)
+        if self._subscription:
+            with suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+
+
 class Bus:
     """One connection to NATS. Make it with `await Bus.connect(settings)`; close it last of all."""
 
-    def __init__(self, client: Client, patience: float) -> None:
-        self.client = client
-        self.jetstream = client.jetstream(timeout=ATTEMPT_SECONDS)
+    def __init__(self, settings: Settings, name: str, patience: float) -> None:
+        self.client = Client()
+        self.jetstream = self.client.jetstream(timeout=ATTEMPT_SECONDS)
+        self._settings, self._name = settings, name
+        self._closing = False
         self._patience = patience
         self._last_error = ""
+        self._standing: set[Standing] = set()
         self._background: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -115,34 +135,20 @@ class Bus:
         cls, settings: Settings, *, name: str = "wanimage", patience: float = PATIENCE_SECONDS
     ) -> "Bus":
         """Connect and make sure the streams exist. Raises Unavailable when no server answers in time."""
-        client = Client()
-        bus = cls(client, patience)
-        password = settings.nats_password.get_secret_value()
+        bus = cls(settings, name, patience)
         try:
             async with asyncio.timeout(patience):
-                await client.connect(
-                    settings.nats_url.split(","),
-                    name=name,
-                    user=settings.nats_user or None,
-                    password=password or None,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=RECONNECT_SECONDS,
-                    connect_timeout=1,
-                    ping_interval=PING_SECONDS,
-                    # Nothing is buffered while the server is away: callers are told, not surprised minutes
-                    # later.
-                    pending_size=0,
-                    error_cb=bus._on_error,
-                    disconnected_cb=bus._on_disconnect,
-                    reconnected_cb=bus._on_reconnect,
-                )
+                await bus._dial()
         except (TimeoutError, OSError, nats.errors.Error) as error:
-            raise Unavailable("NATS", f"{settings.nats_url}: {client.last_error or error!r}") from error
+            cause = bus.client.last_error or error
+            await bus.close()
+            raise Unavailable("NATS", f"{settings.nats_url}: {cause!r}") from error
         await bus._ensure_streams()
         return bus
 
     async def close(self) -> None:
         """Close the connection; what was acknowledged stays."""
+        self._closing = True
         for task in self._background:
             task.cancel()
         if not self.client.is_closed:
@@ -262,15 +268,36 @@ class Bus:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
 
-    async def on(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
+    async def on(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Standing:
         """Call `callback` for every message of a plain subject, until the result's `unsubscribe()`."""
-        return await self._patiently(lambda: self._subscribe(subject, callback))
+        standing = Standing(self, subject, callback)
+        await self._patiently(standing.subscribe)
+        self._standing.add(standing)
+        return standing
 
     async def ensure_consumer(self, stream: str, config: api.ConsumerConfig) -> None:
         """Create the pull consumer, or bring an older one to this configuration."""
         await self._patiently(lambda: self.jetstream.add_consumer(stream, config))
 
     # The connection. -------------------------------------------------------------------------------------
+
+    async def _dial(self) -> None:
+        await self.client.connect(
+            self._settings.nats_url.split(","),
+            name=self._name,
+            user=self._settings.nats_user or None,
+            password=self._settings.nats_password.get_secret_value() or None,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_SECONDS,
+            connect_timeout=1,
+            ping_interval=PING_SECONDS,
+            # Nothing is buffered while the server is away: callers are told, not surprised minutes later.
+            pending_size=0,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnect,
+            closed_cb=self._on_closed,
+        )
 
     async def _subscribe(
         self, subject: str, callback: Callable[[Msg], Awaitable[None]] | None = None
@@ -323,9 +350,30 @@ class Bus:
         self._last_error = ""
         log.info("nats_reconnected")
         # A server that came back with an empty store has no streams.
-        task = asyncio.create_task(self._restore())
+        self._start(self._restore())
+
+    async def _on_closed(self) -> None:
+        # The client gives up for good on some errors a busy server sends (such as "authentication timeout").
+        # Listeners made before are deaf from now on, which costs wake-ups only: all who wait also look by
+        # themselves.
+        if not self._closing:
+            log.error("nats_closed", error=repr(self.client.last_error))
+            self._start(self._revive())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    async def _revive(self) -> None:
+        while not self._closing:
+            with suppress(OSError, nats.errors.Error):
+                await self._dial()
+                for standing in list(self._standing):
+                    await standing.subscribe()
+                await self._on_reconnect()
+                return
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _restore(self) -> None:
         try:

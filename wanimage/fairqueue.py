@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 
-from wanimage.bus import ATTEMPT_SECONDS, Bus
+from wanimage.bus import ATTEMPT_SECONDS, Bus, Standing
 from wanimage.errors import Unavailable
 from wanimage.subjects import JOBS
 
@@ -38,7 +38,7 @@ class FairQueue:
         self._consumers: set[str] = set()
         self._wake = asyncio.Event()
         self._listed_at = float("-inf")
-        self._hints: Subscription | None = None
+        self._hints: Standing | None = None
         self._inbox: Subscription | None = None
         self._inbox_name = ""
 
@@ -47,10 +47,11 @@ class FairQueue:
         self._hints = await self._bus.on(f"wan.queued.{self._kind}.*", self._on_queued)
 
     async def close(self) -> None:
-        for subscription in (self._hints, self._inbox):
-            if subscription:
-                with suppress(nats.errors.Error):
-                    await subscription.unsubscribe()
+        if self._hints:
+            await self._hints.unsubscribe()
+        if self._inbox:
+            with suppress(nats.errors.Error):
+                await self._inbox.unsubscribe()
 
     def wake(self) -> None:
         """Let a waiting `take` look again now (and return, when its caller has stopped wanting jobs)."""
@@ -103,8 +104,8 @@ class FairQueue:
 
     async def _pull(self, tenant: str) -> Msg | None:
         await self._ensure_consumer(tenant)
-        inbox = await self._open_inbox()
         try:
+            inbox = await self._open_inbox()
             await self._bus.client.publish(
                 f"$JS.API.CONSUMER.MSG.NEXT.{JOBS}.{self._consumer(tenant)}", _PULL, reply=self._inbox_name
             )
@@ -112,9 +113,10 @@ class FairQueue:
         except nats.errors.Error as error:
             # A late answer must not be taken for the answer to a later pull, so the inbox goes with it; a job
             # in it comes back after ack_wait.
-            self._inbox = None
-            with suppress(nats.errors.Error):
-                await inbox.unsubscribe()
+            stale, self._inbox = self._inbox, None
+            if stale:
+                with suppress(nats.errors.Error):
+                    await stale.unsubscribe()
             raise Unavailable("NATS", repr(error)) from error
         status = (message.headers or {}).get("Status")
         if status is None:

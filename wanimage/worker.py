@@ -20,9 +20,9 @@ from contextlib import suppress
 import nats.errors
 from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from wanimage import telemetry
+from wanimage.bus import Standing
 from wanimage.errors import (
     DeadlineExceeded,
     FamilyMismatch,
@@ -74,7 +74,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = asyncio.Event()
-        self._cancels: Subscription | None = None
+        self._cancels: Standing | None = None
         self._heart: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Worker":
@@ -105,8 +105,7 @@ class Worker:
         if self._heart:
             self._heart.cancel()
         if self._cancels:
-            with suppress(nats.errors.Error):
-                await self._cancels.unsubscribe()
+            await self._cancels.unsubscribe()
         await self._queue.close()
 
     async def run(self, handler: Handler) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.conftest import nats_settings
+from tests.conftest import eventually, nats_settings
 from wanimage.bus import Bus
 from wanimage.errors import Conflict, InvalidInput, Unavailable
 from wanimage.stack import NatsServer
@@ -134,6 +134,26 @@ async def test_streams_are_made_again_when_nats_came_back_empty(
     await asyncio.to_thread(nats_server.start)
 
     assert await bus.store("wan.session.acme.s1", b"new life", expected_last=0) == 1
+
+
+async def test_bus_works_again_after_its_client_gave_up(bus: Bus) -> None:
+    # What the client does on an error from the server that it takes for final.
+    heard: list[bytes] = []
+
+    async def note(message) -> None:
+        heard.append(message.data)
+
+    await bus.on("wan.cancel.*", note)
+    before = bus.client.client_id
+    await bus.client._process_err("'authentication timeout'")
+    await eventually(lambda: bus.client.client_id not in (before, None))
+
+    async def stores() -> bool:
+        return await bus.store("wan.session.acme.s1", b"one", msg_id="a") == 1
+
+    await eventually(stores)
+    await bus.tell("wan.cancel.x", b"heard")
+    await eventually(lambda: heard == [b"heard"])
 
 
 @pytest.mark.parametrize("bad", ["", "a.b", "a b", "*", ">", "a" * 65, "ä"])

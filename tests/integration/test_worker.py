@@ -376,3 +376,15 @@ async def test_jobs_survive_a_killed_nats(jobs: Jobs, nats_server: NatsServer) -
 
     async with await Bus.connect(nats_settings(nats_server)) as second, running(Jobs(second), handler):
         assert (await jobs.result(submission)).decode == decoded()
+
+
+async def test_worker_goes_on_after_its_client_gave_up(jobs: Jobs, nats_server: NatsServer) -> None:
+    async def handler(taken: TakenJob) -> DecodeResult:
+        return decoded()
+
+    async with await Bus.connect(nats_settings(nats_server)) as second, running(Jobs(second), handler):
+        await jobs.run(decode_job("a"))
+        before = second.client.client_id
+        await second.client._process_err("'authentication timeout'")
+        await eventually(lambda: second.client.client_id not in (before, None))
+        assert (await jobs.run(decode_job("b"))).decode == decoded()
