@@ -1,10 +1,13 @@
 """Rendering and checking pictures of procedural shapes; the icons' own numbers are in docs/world.md."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
 
+from training.world.preview import FAILED, MARGIN, PASSED, SIDE, Cell, write_sheet
 from training.world.render import render
 from training.world.scene import Background, Scene, SceneObject
 from training.world.verify import verify
@@ -89,6 +92,14 @@ def test_noise_shows_nothing() -> None:
     report = verify(SCENE, noise)
     assert report.score("object") == 0
     assert report.score("background") == 0
+
+
+def test_a_sheet_bars_what_passes_green_and_what_fails_red(tmp_path: Path) -> None:
+    right, wrong = render(SCENE, 128, 128), render(Scene((BLUE_RING,), MEADOW), 128, 128)
+    write_sheet(tmp_path / "sheet.png", [Cell(right, "right", SCENE), Cell(wrong, "wrong", SCENE)], columns=2)
+    sheet = Image.open(tmp_path / "sheet.png")
+    bars = [sheet.getpixel((MARGIN + column * (SIDE + MARGIN) + 4, MARGIN + 129)) for column in (0, 1)]
+    assert bars == [ImageColor.getrgb(PASSED), ImageColor.getrgb(FAILED)]
 
 
 def test_verify_refuses_other_arrays() -> None:
