@@ -14,7 +14,7 @@ from training.vae.export import load as load_vae
 from training.visualizer.__main__ import run
 from training.visualizer.config import VisualizerTraining
 from training.visualizer.data import Batches, Group
-from training.visualizer.loss import visualizer_loss
+from training.visualizer.loss import channel_weights, visualizer_loss
 from training.visualizer.tasks import BASE, Task, after_references, series, text_to_image
 from training.world import assets
 from training.world.sample import in_split
@@ -117,11 +117,22 @@ def test_loss_ignores_padding(batches):
     mot = Mot(TINY.model)
     torch.nn.init.normal_(mot.final.project.weight)
     groups = batches.batch_at(1)
-    loss = lambda: visualizer_loss(mot, groups, torch.Generator().manual_seed(0))[0].item()  # noqa: E731
+    loss = lambda: visualizer_loss(mot, groups, torch.Generator().manual_seed(0), torch.ones(48))[0].item()  # noqa: E731
     before = loss()
     for group in groups:
         group.latents = torch.where(group.layout.noisy.mask[..., None], group.latents, torch.tensor(9.0))
     assert loss() == pytest.approx(before, rel=1e-5)
+
+
+def test_channel_weights_find_what_the_decoder_hears(batches, monkeypatch):
+    latents = batches.base_latents(2)
+    assert latents.shape == (2, 48, 8, 8)
+    loud = torch.ones(48)
+    loud[7] = 4.0
+    monkeypatch.setattr(type(batches.vae), "decode", lambda self, z: z * loud[:, None, None])
+    weights = channel_weights(batches.vae, latents)
+    assert weights.mean().item() == pytest.approx(1.0)
+    assert (weights[7] / weights[0]).item() == pytest.approx(4.0, rel=0.3)
 
 
 def test_training_resumes_to_the_same_weights_and_exports(family, tmp_path):

@@ -11,16 +11,17 @@ import json
 import logging
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from training.loop import LoopState, autocast, plot_losses, train
+from training.loop import LoopState, LossFn, autocast, plot_losses, train
 from training.vae.export import load as load_vae
 from training.visualizer.config import VisualizerTraining
 from training.visualizer.data import Batches
 from training.visualizer.export import export
-from training.visualizer.loss import visualizer_loss
+from training.visualizer.loss import channel_weights, visualizer_loss
 from wanimage.models.attention import Backend
 from wanimage.models.mot import Mot, init_from_understanding
 from wanimage.models.understanding import Understanding
@@ -68,8 +69,11 @@ def run(
     mot = Mot(config.model, Backend.MATMUL)
     init_from_understanding(mot, understanding.model)
     batches = Batches(understanding, vae, config.model, config.data, "fp32")
+    weights_of = channel_weights(vae, batches.base_latents(32))
+    log.info("channel weights %.2f to %.2f", float(weights_of.min()), float(weights_of.max()))
+    loss = partial(visualizer_loss, weights=weights_of)
     if precision == "auto":
-        precision = faster_precision(mot, batches)
+        precision = faster_precision(mot, batches, loss)
     batches.precision = precision
     config = replace(config, loop=replace(config.loop, precision=precision))
 
@@ -78,7 +82,7 @@ def run(
         if weights is not None:
             export(state.ema, config.model, weights, lineage(config, state))
 
-    state = train(mot, visualizer_loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
+    state = train(mot, loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
     log.info("golden %s", json.dumps([round(row["loss"], 6) for row in state.history[:GOLDEN_STEPS]]))
     mot.load_state_dict(state.ema)
     return mot.eval()
@@ -99,7 +103,7 @@ def lineage(config: VisualizerTraining, state: LoopState) -> dict[str, object]:
     }
 
 
-def faster_precision(mot: Mot, batches: Batches, tries: int = 3) -> str:
+def faster_precision(mot: Mot, batches: Batches, loss_fn: LossFn, tries: int = 3) -> str:
     """bf16 or fp32, whichever learns from a batch sooner on this machine; logged."""
     groups = batches.batch_at(0)
     seconds: dict[str, float] = {}
@@ -107,7 +111,7 @@ def faster_precision(mot: Mot, batches: Batches, tries: int = 3) -> str:
         for _ in range(tries):
             started = time.perf_counter()
             with autocast(precision):
-                loss, _ = visualizer_loss(mot, groups, torch.Generator().manual_seed(0))
+                loss, _ = loss_fn(mot, groups, torch.Generator().manual_seed(0))
             loss.backward()
             mot.zero_grad(set_to_none=True)
             seconds[precision] = min(seconds.get(precision, float("inf")), time.perf_counter() - started)

@@ -19,6 +19,7 @@ from torch import Tensor
 from training.loop import autocast
 from training.visualizer.tasks import BASE, Shot, Task, after_references, series, text_to_image
 from training.world.render import render
+from training.world.sample import sample_scene
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid, Layout
 from wanimage.models.mot import MotConfig
@@ -81,6 +82,13 @@ class Batches:
         else:
             groups["references"] = [after_references(rng) for _ in range(self.config.references)]
         return [self.group(name, some, rng) for name, some in groups.items() if some]
+
+    @torch.no_grad()
+    def base_latents(self, count: int) -> Tensor:
+        """Latents `[count, Z, 8, 8]` of base pictures, to measure the VAE with."""
+        rng = np.random.default_rng((self.config.seed, 2**31))
+        shots = [Shot(sample_scene(rng)) for _ in range(count)]
+        return torch.stack(encode_shots(self.vae, shots)).transpose(1, 2).unflatten(2, BASE)
 
     @torch.no_grad()
     def group(self, name: str, tasks: Sequence[Task], rng: np.random.Generator | None) -> Group:
