@@ -1,0 +1,167 @@
+"""The engine thread's rules, with an engine that only counts."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from services.visualizer.engine import PictureSpec, RenderSpec
+from services.visualizer.previews import MAX_PREVIEWS_BYTES, encode_previews
+from services.visualizer.steploop import StepLoop
+from tests.conftest import eventually
+from wanimage import images
+from wanimage.errors import Cancelled, InvalidInput
+from wanimage.sampling import SamplerConfig
+
+POISON = "poison"
+
+
+@dataclass
+class State:
+    spec: RenderSpec
+    step: int = 0
+
+    @property
+    def steps(self) -> int:
+        return self.spec.sampler.steps
+
+    @property
+    def done(self) -> bool:
+        return self.step == self.steps
+
+
+@dataclass
+class CountingEngine:
+    """Every step waits for a permit and writes down who was there."""
+
+    permits: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    companies: list[list[str]] = field(default_factory=list)
+    waiting: bool = False
+
+    def prepare(self, spec: RenderSpec) -> State:
+        if spec.pictures[0].prompt == "refused":
+            raise InvalidInput("prompt", "refused", "write another")
+        return State(spec)
+
+    def step(self, states: Sequence[State]) -> None:
+        self.waiting = True
+        assert self.permits.acquire(timeout=30), "a test forgot a permit"
+        self.waiting = False
+        names = [state.spec.pictures[0].prompt for state in states]
+        if POISON in names:
+            raise ValueError("poisoned")
+        self.companies.append(names)
+        for state in states:
+            state.step += 1
+
+    def preview(self, state: State) -> list[np.ndarray]:
+        return [np.zeros((16, 16, 4), np.uint8)]
+
+    def finish(self, state: State) -> list[torch.Tensor]:
+        return [torch.full((48, 1, 1), float(state.step))]
+
+
+@pytest.fixture
+def engine() -> CountingEngine:
+    return CountingEngine()
+
+
+@pytest.fixture
+async def loop(engine: CountingEngine) -> AsyncIterator[StepLoop]:
+    running = StepLoop(engine, max_cells=3)  # type: ignore[arg-type]
+    running.start()
+    yield running
+    engine.permits.release(100)
+    await asyncio.to_thread(running.stop)
+
+
+def start(loop: StepLoop, prompt: str, *, steps: int = 3, cells: int = 1) -> asyncio.Task[list[torch.Tensor]]:
+    picture = PictureSpec(prompt=prompt, grid=(1, cells), seed=0)
+    spec = RenderSpec(pictures=(picture,), sampler=SamplerConfig(steps=steps))
+    return asyncio.create_task(loop.render(spec, lambda *_: None))
+
+
+async def test_a_late_render_joins_between_two_steps(loop: StepLoop, engine: CountingEngine) -> None:
+    first = start(loop, "first")
+    await eventually(lambda: engine.waiting)
+    second = start(loop, "second")
+    await asyncio.sleep(0)  # lets it reach the inbox
+    engine.permits.release(10)
+    await asyncio.gather(first, second)
+
+    assert engine.companies == [["first"], ["first", "second"], ["first", "second"], ["second"]]
+
+
+async def test_a_render_waits_while_there_is_no_room(loop: StepLoop, engine: CountingEngine) -> None:
+    first = start(loop, "first", steps=2, cells=2)
+    await eventually(lambda: engine.waiting)
+    second = start(loop, "second", steps=1, cells=2)
+    await asyncio.sleep(0)
+    engine.permits.release(10)
+    await asyncio.gather(first, second)
+
+    assert engine.companies == [["first"], ["first"], ["second"]]
+
+
+async def test_a_render_larger_than_the_room_runs_alone(loop: StepLoop, engine: CountingEngine) -> None:
+    engine.permits.release(10)
+    (latent,) = await start(loop, "large", steps=2, cells=8)
+
+    assert float(latent.max()) == 2
+    assert engine.companies == [["large"], ["large"]]
+
+
+async def test_a_left_render_takes_no_further_step(loop: StepLoop, engine: CountingEngine) -> None:
+    leaving, staying = start(loop, "leaving"), start(loop, "staying")
+    await eventually(lambda: engine.waiting)
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    engine.permits.release(10)
+    await staying
+
+    assert sum("leaving" in company for company in engine.companies) <= 1
+
+
+async def test_a_failing_render_ends_only_itself(loop: StepLoop, engine: CountingEngine) -> None:
+    engine.permits.release(20)
+    good, bad = start(loop, "good"), start(loop, POISON)
+    found = await asyncio.gather(good, bad, return_exceptions=True)
+
+    assert float(found[0][0].max()) == 3
+    assert isinstance(found[1], ValueError)
+
+
+async def test_a_refused_render_leaves_the_others_alone(loop: StepLoop, engine: CountingEngine) -> None:
+    engine.permits.release(10)
+    good, bad = start(loop, "good"), start(loop, "refused")
+
+    with pytest.raises(InvalidInput):
+        await bad
+    assert float((await good)[0].max()) == 3
+
+
+async def test_stopping_cancels_whoever_waits(engine: CountingEngine) -> None:
+    loop = StepLoop(engine)  # type: ignore[arg-type]
+    loop.start()
+    waiting = start(loop, "waiting", steps=50)
+    await eventually(lambda: engine.waiting)
+    stopping = asyncio.create_task(asyncio.to_thread(loop.stop))
+    await eventually(lambda: loop._stopping)
+    engine.permits.release(100)
+    await stopping
+
+    with pytest.raises(Cancelled):
+        await waiting
+
+
+def test_previews_of_the_largest_series_fit_a_message() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 4), dtype=np.uint8)
+    previews = encode_previews([noise] * 12)
+
+    assert [each.index for each in previews] == list(range(12))
+    assert sum(len(each.png) for each in previews) <= MAX_PREVIEWS_BYTES
+    assert images.decode(previews[0].png, "preview").shape == (128, 128, 4)
