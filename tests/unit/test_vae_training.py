@@ -79,7 +79,7 @@ def test_loss_depends_on_its_generator_alone() -> None:
 
     def loss(seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
-        return float(vae_loss(model, pictures, generator, LossConfig(noise=1.0))[0])
+        return vae_loss(model, pictures, generator, LossConfig(noise=1.0))[0].item()
 
     assert loss(1) == loss(1) != loss(2)
 
@@ -143,6 +143,27 @@ def test_tiny_run_learns_resumes_and_ships_what_it_measured(
 
     entry.run(config, out, None, resume=True, precision="fp32")  # nothing left to do
     assert json.loads((out / "metrics.json").read_text()) == history
+
+
+def test_decoder_stage_leaves_the_latents_bit_for_bit_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data.Pool.__init__, "__defaults__", (draw_disc,))
+    monkeypatch.setattr(data, "draw_scene", draw_disc)
+    config, weights, pictures = VaeTraining.tiny(), tmp_path / "weights", discs(2)
+    entry.run(config, tmp_path / "whole", weights, resume=False, precision="fp32")
+    before = load(weights)
+    entry.run(replace(config, stage="decoder"), tmp_path / "decoder", weights, resume=False, precision="fp32")
+    after = load(weights)
+    assert torch.equal(before.encode(pictures), after.encode(pictures))
+    assert not torch.equal(before(pictures), after(pictures))
+
+
+def test_decoder_stage_without_an_exported_model_says_what_is_missing(tmp_path: Path) -> None:
+    config = replace(VaeTraining.tiny(), stage="decoder")
+    pool = data.Pool(config.data, 0, draw_disc)
+    with pytest.raises(ValueError, match="--export"):
+        entry.start(config, pool, tmp_path)
 
 
 def test_preview_basis_maps_latents_to_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
