@@ -14,13 +14,15 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
     """Load both branches and start the engine thread; take `render` jobs."""
     # torch is slow to import, and a front does without it.
     from services.visualizer.engine import VisualizerEngine
+    from services.visualizer.prompts import PromptLimit
     from services.visualizer.steploop import StepLoop
     from services.visualizer.worker import SLOTS, RenderWorker, pixel_steps
 
     engine = await serve.load(ground, lambda: VisualizerEngine(ground.family))
     loop = StepLoop(engine)
     loop.start()
-    worker = RenderWorker(loop, ground.blobs, ground.family)
+    prompts = PromptLimit.load(ground.family.path / "understanding")
+    worker = RenderWorker(loop, ground.blobs, ground.family, prompts)
     try:
         yield [serve.Work("render", worker.render, SLOTS, cost=lambda job: pixel_steps(job.render))]
     finally:
@@ -32,7 +34,8 @@ SERVICE = serve.Service(
     grpc_name="wanimage.v1.VisualizerService",
     add_front=add_front,
     open_worker=open_worker,
-    worker_parts=("understanding", "mot", "preview"),
+    worker_parts=("mot", "preview"),
+    front_parts=("understanding",),  # for its tokenizer, which says how long a prompt may be
 )
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from wanimage.errors import InvalidInput
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid
 from wanimage.models.mot import Context, Mot, stack
+from wanimage.models.precision import GAIN
 from wanimage.models.understanding import Understanding, VisionInput
 from wanimage.models.vae import straight
 from wanimage.sampling import SamplerConfig, Trajectory, evaluations, guide, picture_noise
@@ -226,7 +227,7 @@ class VisualizerEngine:
             for _ in range(tries):
                 self.step([state])
             seconds[self.precision] = (time.perf_counter() - started) / tries
-        best = min(seconds, key=lambda name: seconds[name])
+        best = "bf16" if seconds["fp32"] > GAIN * seconds["bf16"] else "fp32"
         log.info("precision %s: %s ms a step", best, {k: round(1e3 * v, 1) for k, v in seconds.items()})
         return best
 

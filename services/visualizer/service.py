@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.message import Message
 
+from services.visualizer.prompts import PromptLimit
 from wanimage import limits, rpc
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
@@ -17,6 +18,7 @@ from wanimage.jobs import make_job
 from wanimage.serve import Ground
 from wanimage.uploads import Upload, check_uploads, encode_job, store_upload
 from wanimage.v1 import jobs_pb2, types_pb2, visualizer_pb2, visualizer_pb2_grpc
+from wanimage.weights import Family
 
 MAX_UNREAD_PROGRESS = 8
 """Progress messages kept for a client that reads slowly; older ones are dropped."""
@@ -26,7 +28,8 @@ OnProgress = Callable[[jobs_pb2.JobProgress], Awaitable[None]]
 
 def add_front(server: grpc.aio.Server, ground: Ground) -> None:
     """Serve VisualizerService on `server`."""
-    visualizer_pb2_grpc.add_VisualizerServiceServicer_to_server(VisualizerService(ground), server)
+    service = VisualizerService(ground, PromptLimit.load(ground.family.path / "understanding"))
+    visualizer_pb2_grpc.add_VisualizerServiceServicer_to_server(service, server)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
     """The front. Holds no model."""
 
     ground: Ground
+    prompts: PromptLimit
 
     async def Render(
         self, request: visualizer_pb2.RenderRequest, context: grpc.aio.ServicerContext
@@ -41,7 +45,7 @@ class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
         """Draw. Nothing is stored unless every field is good; a caller that leaves cancels its jobs."""
         caller = rpc.caller(context)
         call = _Call(self.ground, caller.tenant, caller.seconds_left)
-        grid = check_request(request, self.ground.family.base_cells, self.ground.family.max_cells)
+        grid = check_request(request, self.ground.family, self.prompts)
         uploads = await check_uploads(self.ground.blobs, caller.tenant, request.references, "references")
         progress: asyncio.Queue[jobs_pb2.JobProgress] = asyncio.Queue()
 
@@ -66,13 +70,15 @@ class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
             await asyncio.wait({drawing})
 
 
-def check_request(request: visualizer_pb2.RenderRequest, base_cells: int, max_cells: int) -> tuple[int, int]:
+def check_request(
+    request: visualizer_pb2.RenderRequest, family: Family, prompts: PromptLimit
+) -> tuple[int, int]:
     """Check every field but the references; returns the grid (height, width) of all pictures."""
     if not 1 <= len(request.prompts) <= limits.MAX_OUTPUT_IMAGES:
         problem = f"{len(request.prompts)} prompts, the limits are 1 to {limits.MAX_OUTPUT_IMAGES}"
         raise InvalidInput("prompts", problem, "give one a picture")
     for index, prompt in enumerate(request.prompts):
-        limits.check_prompt(prompt, f"prompts[{index}]")
+        prompts.check(prompt, f"prompts[{index}]")
     hint = request.size if request.HasField("size") else None
     if hint is not None:
         limits.check_size_hint(hint, "size")
@@ -84,9 +90,11 @@ def check_request(request: visualizer_pb2.RenderRequest, base_cells: int, max_ce
         if region.HasField("reference") and region.reference >= len(request.references):
             problem = f"picture {region.reference} of {len(request.references)}"
             raise InvalidInput(f"regions[{index}].reference", problem, "use an index into references")
+    for index, prompt in enumerate(joined_prompts(request)):
+        prompts.check(prompt, f"prompts[{index}]")  # again: conditions may have made it too long
     limits.check_sampling(request.sampling, "sampling")
     limits.check_format(request.format, request.background, "format")
-    return limits.grid_for(hint, base_cells, max_cells, "size")
+    return limits.grid_for(hint, family.base_cells, family.max_cells, "size")
 
 
 @dataclass
@@ -167,17 +175,21 @@ def render_job(
     sampling.CopyFrom(request.sampling)
     seed = sampling.seed if sampling.HasField("seed") else secrets.randbelow(limits.MAX_SEED + 1)
     sampling.ClearField("seed")  # each picture carries its own
-    joined = [
-        limits.joined_prompt(prompt, request.palette, request.background, request.regions)
-        for prompt in request.prompts
-    ]
     cells = types_pb2.Grid(height_cells=grid[0], width_cells=grid[1])
     return jobs_pb2.RenderJob(
         pictures=[
             jobs_pb2.RenderPicture(prompt=prompt, grid=cells, seed=(seed + index) % (limits.MAX_SEED + 1))
-            for index, prompt in enumerate(joined)
+            for index, prompt in enumerate(joined_prompts(request))
         ],
         references=references,
         sampling=sampling,
         previews=request.previews,
     )
+
+
+def joined_prompts(request: visualizer_pb2.RenderRequest) -> list[str]:
+    """The prompts with palette, background and regions in their words."""
+    return [
+        limits.joined_prompt(prompt, request.palette, request.background, request.regions)
+        for prompt in request.prompts
+    ]

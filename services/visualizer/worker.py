@@ -8,12 +8,13 @@ import torch
 
 from services.visualizer.engine import PictureSpec, Reference, RenderSpec
 from services.visualizer.previews import encode_previews
+from services.visualizer.prompts import PromptLimit
 from services.visualizer.steploop import StepLoop
 from wanimage import images
 from wanimage.blobs import Blobs
 from wanimage.images import Rgba
 from wanimage.latents import get_latent, put_latent
-from wanimage.limits import check_cells, check_prompt, check_sampling
+from wanimage.limits import check_cells, check_sampling
 from wanimage.models.mot import Mot
 from wanimage.sampling import SamplerConfig, Solver, evaluations
 from wanimage.takenjob import TakenJob
@@ -52,6 +53,7 @@ class RenderWorker:
     loop: StepLoop
     blobs: Blobs
     family: Family
+    prompts: PromptLimit
 
     async def render(self, taken: TakenJob) -> jobs_pb2.RenderResult:
         """Draw a job's pictures. Raises InvalidInput, NotFound, DataLoss, FamilyMismatch, Unavailable.
@@ -74,7 +76,7 @@ class RenderWorker:
         pictures = []
         for index, picture in enumerate(job.pictures):
             name = f"render.pictures[{index}]"
-            check_prompt(picture.prompt, f"{name}.prompt")
+            self.prompts.check(picture.prompt, f"{name}.prompt", picture.prompt_ids)
             grid = (picture.grid.height_cells, picture.grid.width_cells)
             check_cells(grid, self.family.max_cells, f"{name}.grid")
             pictures.append(PictureSpec(prompt=picture.prompt, grid=grid, seed=picture.seed))

@@ -89,6 +89,7 @@ RENDERS = {
     "too many prompts": (render(prompts=["a fox"] * 13), "prompts"),
     "blank prompt": (render(prompts=["a fox", " "]), "prompts[1]"),
     "long prompt": (render(prompts=["x" * 16_001]), "prompts[0]"),
+    "more tokens than the family reads": (render(prompts=["x" * 300]), "prompts[0]"),
     "odd side": (render(size=size(130, 128)), "size.height"),
     "small side": (render(size=size(128, 32)), "size.width"),
     "beyond 1:8": (render(size=size(48, 512)), "size"),
