@@ -21,6 +21,8 @@ fi
 
 work=$(mktemp -d)
 python3 deploy/new_env.py "$work/env"
+# Any free port: a stack of one's own may be running on 50051.
+sed -i.bak 's/^WAN_LISTEN=.*/WAN_LISTEN=127.0.0.1:/' "$work/env"
 compose+=(--env-file "$work/env" --project-name wanimage-smoke)
 finish() {
     status=$?
@@ -47,6 +49,6 @@ for service in planner visualizer vae; do
     done
     echo "compose-smoke: $service is healthy after $SECONDS s"
 done
-.venv/bin/wan generate "draw a red balloon" --address 127.0.0.1:50051 --out "$work/out" --json
+.venv/bin/wan generate "draw a red balloon" --address "$("${compose[@]}" port planner 50051)" --out "$work/out" --json
 find "$work/out" -name '*.png' | grep -q . || { echo "compose-smoke: no picture came back" >&2; exit 1; }
 echo "compose-smoke: passed in $SECONDS s"

@@ -79,7 +79,7 @@ def test_new_env_fills_every_secret_and_refuses_to_replace_a_file(tmp_path: Path
 
 def test_only_the_planner_is_published_and_only_locally_by_default() -> None:
     published = {name: each["ports"] for name, each in COMPOSE["services"].items() if "ports" in each}
-    assert published == {"planner": ["${WAN_LISTEN:-127.0.0.1}:50051:50051"]}
+    assert published == {"planner": ["${WAN_LISTEN:-127.0.0.1:50051}:50051"]}
     assert COMPOSE["networks"]["inside"] == {"internal": True}
 
 
@@ -119,7 +119,7 @@ def test_dockerfile_and_compose_ask_the_same_port_for_health(name: str) -> None:
 def test_dockerfile_copies_only_what_the_build_context_holds(name: str) -> None:
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = [rule.removeprefix("!") for rule in rules if rule.startswith("!")]
-    copied = re.findall(r"^COPY (?!--from)(\S+) ", dockerfile(name), re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--from)(?:--chown=\S+ )?(\S+) ", dockerfile(name), re.MULTILINE)
     assert copied
     for path in copied:
         assert any(path.rstrip("/") == each or path.startswith(f"{each}/") for each in allowed), path
