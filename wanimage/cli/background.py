@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def start(data_dir: Path, names: list[str], console: Console, *, with_us: bool =
             stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
         )  # fmt: skip
     try:
-        return _wait(child, data_dir, log, console)
+        return wait(data_dir, lambda: child.poll() is None, console)
     except BaseException:
         if child.poll() is None:
             child.terminate()
@@ -53,7 +54,8 @@ def start(data_dir: Path, names: list[str], console: Console, *, with_us: bool =
         raise
 
 
-def _wait(child: subprocess.Popen[bytes], data_dir: Path, log: Path, console: Console) -> Stack:
+def wait(data_dir: Path, alive: Callable[[], bool], console: Console) -> Stack:
+    """Show a starting stack until it is ready. Raises Stop with the end of its log when it fails."""
     told: dict[str, str] = {}
     live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
     with live or nullcontext():
@@ -65,7 +67,8 @@ def _wait(child: subprocess.Popen[bytes], data_dir: Path, log: Path, console: Co
                 _tell(stack, told, console)
             if stack is not None and stack.state == stackfile.READY:
                 return stack
-            if child.poll() is not None:
+            if not alive():
+                log = data_dir / "logs" / "up.log"
                 raise report.Stop(f"the stack did not start; {log} ends with:\n{supervise.tail(log)}")
             time.sleep(POLL_SECONDS)
 

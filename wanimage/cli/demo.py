@@ -44,7 +44,11 @@ def demo(
     # `make`, a terminal that closes and `kill` must all end what was started here.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     own = None
-    if not address and stackfile.running(data_dir) is None:
+    found = None if address else stackfile.running(data_dir)
+    if found and found[1].state == stackfile.STARTING:
+        console.print(f"Waiting for the stack of {data_dir}.")
+        background.wait(data_dir, lambda: stackfile.running(data_dir) is not None, console)
+    elif not address and found is None:
         refuse_second(data_dir)
         console.print(f"Starting the services; logs and data in {data_dir}.")
         own = background.start(data_dir, choose(None), console, with_us=not keep_up)

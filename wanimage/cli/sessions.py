@@ -141,9 +141,8 @@ def sessions_table(sessions: list[planner_pb2.Session]) -> Table | Text:
         return Text("no sessions yet; `wan chat` begins one", "dim")
     table = Table(box=None, pad_edge=False)
     for column in ("session", "created (UTC)", "turns", "events", "title"):
-        table.add_column(
-            column, no_wrap=column != "title", justify="right" if column in ("turns", "events") else "left"
-        )
+        right = column in ("turns", "events")
+        table.add_column(column, no_wrap=column != "title", justify="right" if right else "left")
     for session in sessions:
         created = session.created.ToDatetime().strftime("%Y-%m-%d %H:%M")
         title = Text(session.title)

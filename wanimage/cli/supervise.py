@@ -26,8 +26,9 @@ STEADY_SECONDS = 60.0
 """A process that was ready this long starts its next back-off from the first step again."""
 START_ATTEMPTS = 3
 """A process that never became ready is given up after so many exits: its settings are wrong, not its luck."""
-START_LIMIT = 300.0
-"""A process that is alive but not ready for so long is given up, seconds; engines load for about a minute."""
+START_LIMIT = 900.0
+"""A process that is alive but not ready for so long is given up, seconds; vLLM loads in 41 s on two
+idle cores, in minutes on busy ones."""
 LOG_TAIL_LINES = 12
 
 
@@ -67,7 +68,7 @@ class Process:
             try:
                 await asyncio.wait_for(child.wait(), self.stop_seconds)
             except TimeoutError:
-                child.kill()
+                _kill_group(child.pid)
                 await child.wait()
         if self._task is not None:
             self._task.cancel()
@@ -90,7 +91,7 @@ class Process:
                 self._give_up(f"ended {exits} times before it was ready")
                 return
             self.part.restarts += 1
-            self._set(stackfile.RESTARTING, f"{self.part.detail}; again in {backoff:.0f} s")
+            self._set(stackfile.RESTARTING)
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, LAST_BACKOFF)
             started = time.monotonic()
@@ -111,7 +112,7 @@ class Process:
                 start_new_session=True,
             )
         self.part.pid, self.part.since = child.pid, time.time()
-        self._set(stackfile.STARTING, "")
+        self._set(stackfile.STARTING, f"again after {self.part.detail}" if self.part.restarts else "")
         gone = asyncio.create_task(child.wait())
         ready_at = None
         while not gone.done():
@@ -124,11 +125,13 @@ class Process:
                 break
             if not self.ready.done() and stackfile.elapsed(started) > START_LIMIT:
                 self._stopping = True
-                child.kill()
+                _kill_group(child.pid)
                 self._give_up(f"not ready after {START_LIMIT:.0f} s")
                 break
             await asyncio.wait([gone], timeout=POLL_SECONDS)
         status = await gone
+        # What it started (vLLM's own process) must not outlive it, nor hold the memory its successor needs.
+        _kill_group(child.pid)
         self.part.detail = (
             f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         )
@@ -147,6 +150,11 @@ class Process:
         if detail is not None:
             self.part.detail = detail
         self.changed()
+
+
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def with_parent() -> list[str]:

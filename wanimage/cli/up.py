@@ -101,6 +101,7 @@ class Supervisor:
         self.stack = stackfile.mine()
         self.local: local.LocalStack | None = None
         self.processes: dict[str, supervise.Process] = {}
+        self._keepers: list[asyncio.Task[None]] = []
         self._told: dict[str, str] = {}
         self._ended = asyncio.Event()
         self._live: Live | None = None
@@ -146,7 +147,9 @@ class Supervisor:
 
     async def _start(self) -> None:
         # Services need both servers at their start; the engines then load side by side.
-        await asyncio.gather(*(self._start_server(name) for name in self.names if name in SERVERS))
+        servers = [name for name in self.names if name in SERVERS]
+        await asyncio.gather(*map(self._start_server, servers))
+        self._keepers = [asyncio.create_task(self._keep_server(name)) for name in servers]
         for name in self.names:
             if name not in SERVERS:
                 self.processes[name] = self._process(name)
@@ -177,6 +180,27 @@ class Supervisor:
         part.pid = server.process.pid if server.process else 0
         self._changed()
 
+    async def _keep_server(self, name: str) -> None:
+        """Start NATS or S3 again when it ends; services wait for it by themselves."""
+        assert self.local is not None
+        server = self.local.nats if name == "nats" else self.local.s3
+        part, backoff = self.stack.parts[name], supervise.FIRST_BACKOFF
+        while True:
+            await asyncio.sleep(supervise.POLL_SECONDS)
+            if server.running():
+                continue
+            part.state, part.pid = stackfile.RESTARTING, 0
+            part.restarts += 1
+            self._changed()
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, supervise.LAST_BACKOFF)
+            try:
+                await self._start_server(name)
+            except local.StackError as error:
+                part.detail = str(error).partition("\n")[0]
+            else:
+                part.detail, backoff = "", supervise.FIRST_BACKOFF
+
     async def _until_ended(self, work: object) -> None:
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]
         ended = asyncio.create_task(self._ended.wait())
@@ -192,6 +216,9 @@ class Supervisor:
     async def _drain(self) -> None:
         """First what takes turns, then workers, then the VAE, then the servers every last commit goes to."""
         self._say("stopping")
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         middle = [name for name in self.processes if name not in (*FIRST, *LAST)]
         for group in ([name] for name in FIRST), [middle], [list(LAST)]:
             for names in group:
