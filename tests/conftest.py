@@ -19,6 +19,8 @@ from wanimage.jobs import Jobs
 from wanimage.stack import LocalStack, NatsServer, StackError, free_ports
 
 WAIT_SECONDS = 30.0
+SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "nano"
+"""The family that ships."""
 
 for _name in [each for each in os.environ if each.startswith("WAN_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test

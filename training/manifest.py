@@ -1,69 +1,76 @@
-"""Lineage of the shipped family: each stage's export records how its part came about.
+"""Writes the family's manifest: every file's SHA-256, and the lineage each stage left beside its weights.
 
-python -m training.manifest [weights/nano]      # rewrite the manifest over the files as they are
+    python -m training.manifest [weights/nano]
+
+The lineage of a part is what its export wrote (`vae.json`, `mot.json`: key `training`;
+`understanding/training.json`): stage, config, seed, step, results. The manifest adds the digests of the parts
+it was trained on and of the data.
 """
 
+import argparse
 import hashlib
 import json
-import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.loop import LoopConfig
-from training.world import assets
-from wanimage.weights import MANIFEST, write_manifest
+import numpy as np
 
-WORLD = Path(__file__).parent / "world"
+from training.world.caption import caption
+from training.world.dialogue import sample_dialogue
+from training.world.render import render
+from training.world.sample import sample_scene
+from wanimage.weights import part_of, write_manifest
 
-
-def record(
-    weights: Path,
-    part: str,
-    *,
-    stage: str,
-    loop: LoopConfig,
-    model: dict[str, Any],
-    results: dict[str, float],
-    parents: list[str],
-) -> str:
-    """Enter one part's lineage into the manifest of `weights` and return the new family digest.
-
-    `parents` names the parts this one was trained on; their file digests are pinned in the entry.
-    """
-    path = weights / MANIFEST
-    old = json.loads(path.read_text()) if path.exists() else {"lineage": {}, "files": {}}
-    pinned = {name: _digest_of_part(old["files"], name) for name in parents}
-    entry = {
-        "stage": stage,
-        "loop": asdict(loop),
-        "model": model,
-        "data": data_digest(),
-        "parents": pinned,
-        "results": results,
-    }
-    return str(write_manifest(weights, weights.name, old["lineage"] | {part: entry})["digest"])
+PARENTS = {"vae": (), "understanding": (), "mot": ("understanding", "vae")}
+"""What each part was trained on."""
+DIGEST_SAMPLES = 64
 
 
-def data_digest() -> str:
-    """SHA-256 over the world's source and the pinned icon package: equal digests draw equal samples."""
-    digest = hashlib.sha256(f"{assets.PACKAGE}-{assets.VERSION}".encode())
-    for source in sorted(WORLD.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+def lineage_of(weights: Path, part: str) -> dict[str, Any]:
+    """What the part's export wrote; raises KeyError or FileNotFoundError when it did not."""
+    if part == "understanding":
+        found: dict[str, Any] = json.loads((weights / part / "training.json").read_text())
+        return found
+    found = json.loads((weights / f"{part}.json").read_text())["training"]
+    return found
+
+
+def part_digest(weights: Path, part: str) -> str:
+    """SHA-256 over the part's files, in order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(weights.rglob("*")):
+        if file.is_file() and part_of(file.relative_to(weights).as_posix()) == part:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
-def _digest_of_part(files: dict[str, Any], part: str) -> str:
-    found = sorted((name, entry["sha256"]) for name, entry in files.items() if entry["part"] == part)
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else ""
+def data_digest() -> str:
+    """SHA-256 over samples of the world: equal digests mean that the same seeds give the same data."""
+    digest = hashlib.sha256()
+    for seed in range(DIGEST_SAMPLES):
+        rng = np.random.default_rng(seed)
+        scene = sample_scene(rng, "train")
+        digest.update(render(scene, 64, 64).tobytes() + caption(scene, rng).encode())
+        digest.update("\n".join(turn.text for turn in sample_dialogue(rng, "train").turns).encode())
+    return digest.hexdigest()
+
+
+def write(weights: Path) -> str:
+    """Write the manifest; return the family digest."""
+    data = data_digest()
+    lineage = {
+        part: lineage_of(weights, part)
+        | {"data": data, "parents": {parent: part_digest(weights, parent) for parent in parents}}
+        for part, parents in PARENTS.items()
+    }
+    return str(write_manifest(weights, weights.name, lineage)["digest"])
 
 
 def main() -> None:
-    """Rewrite the manifest, keeping its lineage."""
-    weights = Path(sys.argv[1] if len(sys.argv) > 1 else "weights/nano")
-    path = weights / MANIFEST
-    lineage = json.loads(path.read_text())["lineage"] if path.exists() else {}
-    print(write_manifest(weights, weights.name, lineage)["digest"])
+    """Write the manifest of a folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("weights", type=Path, nargs="?", default=Path("weights/nano"))
+    print(write(parser.parse_args().weights))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,15 @@
 | visualizer | to draw what was planned, on the two frozen ones | 60 min |
 
 A stage that was stopped goes on from its last checkpoint when this is run again; a finished one is exported
-again in seconds. Each export enters its lineage into the manifest.
+again in seconds. The manifest is written last, over everything.
 """
 
 import argparse
 import subprocess
 import sys
 from pathlib import Path
+
+from training import manifest
 
 STAGES = ("vae", "understanding", "visualizer")
 
@@ -33,6 +35,7 @@ def main() -> None:
         # A process each: the memory of one stage is free before the next begins.
         if code := subprocess.run(command, check=False).returncode:
             sys.exit(code)
+    print(f"== family {manifest.write(arguments.weights)}")
 
 
 if __name__ == "__main__":
