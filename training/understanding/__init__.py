@@ -1,0 +1,1 @@
+"""Trains the understanding branch: the planner's Qwen3-VL, frozen afterwards inside the visualizer."""

@@ -1,0 +1,64 @@
+"""What is trained and on what loss: next tokens of the assistant, and a probe on the vision tokens."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.understanding.batches import Batch
+from training.understanding.items import PROBE_NAMES
+from wanimage.models.qwen3vl import decode, see
+
+PROBE_WEIGHT = 0.3
+"""Weight of the probe loss: enough to teach a ViT from scratch to see in the few pictures a nano run has."""
+_POSITIVE_WEIGHT = 4.0  # most of the probe's targets are zero
+
+
+class Trainee(nn.Module):
+    """The branch and a linear probe that is left behind at export."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.probe = nn.Linear(model.config.text_config.hidden_size, len(PROBE_NAMES))
+
+
+def step_loss(
+    module: nn.Module, batches: list[Batch], generator: torch.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """Loss of one optimiser step; each batch is back-propagated at once, to keep memory small."""
+    total, text, probe, right = 0.0, 0.0, 0.0, 0.0
+    last = torch.zeros(())
+    for index, batch in enumerate(batches):
+        text_loss, probe_loss, correct = batch_loss(module, batch)
+        loss = text_loss + PROBE_WEIGHT * probe_loss / len(batches)
+        text, probe, right = (
+            text + text_loss.item(),
+            probe + probe_loss.item() / len(batches),
+            right + correct,
+        )
+        if index < len(batches) - 1:
+            loss.backward()
+            total += loss.item()
+        else:
+            last = loss
+    # The loop back-propagates what is returned: the last batch, carrying the value of all.
+    return last + total, {"text": text, "probe": probe, "accuracy": right}
+
+
+def batch_loss(module: Any, batch: Batch) -> tuple[Tensor, Tensor, float]:
+    """(weighted next-token loss, probe loss, weighted accuracy) of one batch."""
+    model = module.model
+    seen, probe_loss = None, torch.zeros(())
+    if batch.patches is not None and batch.grids is not None:
+        grids = [(int(h), int(w)) for _, h, w in batch.grids.tolist()]
+        seen = see(model.model.visual, batch.patches, grids)
+        logits = module.probe(seen[0]).float()
+        positive = torch.full((logits.shape[1],), _POSITIVE_WEIGHT)
+        probe_loss = F.binary_cross_entropy_with_logits(logits, batch.probes, pos_weight=positive) * 20
+    hidden = decode(model, batch.ids, batch.mask, batch.patches, batch.grids, seen=seen)
+    predicted = F.linear(hidden.flatten(0, 1)[batch.places], model.lm_head.weight).float()
+    text_loss = (F.cross_entropy(predicted, batch.targets, reduction="none") * batch.weights).sum()
+    correct = float(((predicted.argmax(-1) == batch.targets) * batch.weights).sum())
+    return text_loss, probe_loss, correct
