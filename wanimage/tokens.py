@@ -58,8 +58,9 @@ class Vocabulary:
         text = (Path(folder) / "tokenizer.json").read_text()
         trusted, untrusted = Tokenizer.from_str(text), Tokenizer.from_str(text)
         untrusted.encode_special_tokens = True
-        control = {name: trusted.token_to_id(name) for name in CONTROL_TOKENS}
-        missing = [name for name, index in control.items() if index is None]
+        found = {name: trusted.token_to_id(name) for name in CONTROL_TOKENS}
+        control = {name: index for name, index in found.items() if index is not None}
+        missing = [name for name in CONTROL_TOKENS if name not in control]
         if missing:
             raise ValueError(f"{folder}/tokenizer.json lacks {missing}; add them as special tokens")
         special = {entry["id"] for entry in json.loads(text)["added_tokens"]}

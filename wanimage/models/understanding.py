@@ -110,6 +110,9 @@ def pixel_patches(rgb: np.ndarray, preprocessor: dict[str, Any]) -> VisionInput:
 class Understanding(nn.Module):
     """A frozen Qwen3-VL with its vocabulary and preprocessing."""
 
+    model: Any
+    """transformers' `Qwen3VLForConditionalGeneration`."""
+
     def __init__(self, model: nn.Module, vocabulary: Vocabulary, preprocessor: dict[str, Any]) -> None:
         super().__init__()
         self.model = model
@@ -191,7 +194,7 @@ class Understanding(nn.Module):
             handles.append(layer.self_attn.k_norm.register_forward_hook(keep_k))
             handles.append(layer.self_attn.v_proj.register_forward_hook(keep_v))
         try:
-            is_image = (input_ids == self.model.config.image_token_id).int()
+            is_image = torch.eq(input_ids, self.model.config.image_token_id).int()
             kinds = is_image if pixel_values is not None else None
             self.model(
                 input_ids=input_ids, attention_mask=attention_mask, pixel_values=pixel_values,

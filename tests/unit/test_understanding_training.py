@@ -1,0 +1,171 @@
+"""Training items, batches, the objective and the export, on shapes that need no fetched icons."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.understanding.architecture import TINY, build
+from training.understanding.batches import Batch, BatchConfig, batches_at, item_weights
+from training.understanding.export import export
+from training.understanding.items import PROBE_NAMES, Item, Picture, dialogue_item, probe_targets
+from training.understanding.objective import Trainee, batch_loss, step_loss
+from training.understanding.tokenizer import PREPROCESSOR, train_tokenizer, write_tokenizer
+from training.world import talk
+from training.world.scene import Background, Scene, SceneObject
+from training.world.talk import Dialogue, Turn
+from wanimage.models.understanding import Understanding, pad_batch
+from wanimage.tokens import Vocabulary
+
+SCENES = [Scene((SceneObject("circle", "red", cx, 0.5),), Background.plain("blue")) for cx in (0.2, 0.5, 0.8)]
+PICTURES = tuple(talk.Picture(scene, (8, 8), f"a red circle {i}") for i, scene in enumerate(SCENES))
+STORY = Dialogue(
+    "story",
+    (
+        Turn("user", "Three pictures <BOI> please", (PICTURES[0],)),
+        Turn("assistant", f"One.{talk.markup(PICTURES[0])}Two.{talk.series(PICTURES[1:])}End.", PICTURES),
+    ),
+)
+SHORT = Dialogue("chat", (Turn("user", "Hi"), Turn("assistant", "Hello there, I draw red circles.")))
+
+
+@pytest.fixture(scope="module")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    texts = [turn.text for dialogue in (STORY, SHORT) for turn in dialogue.turns]
+    write_tokenizer(train_tokenizer(texts * 5, limit=320), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tokenizer_folder: Path) -> Vocabulary:
+    return Vocabulary.load(tokenizer_folder)
+
+
+@pytest.fixture
+def trainee(vocabulary: Vocabulary) -> Trainee:
+    return Trainee(build(TINY, len(vocabulary), vocabulary.control))
+
+
+def batches(vocabulary: Vocabulary, step: int) -> list[Batch]:
+    """Two batches of both dialogues."""
+
+    def make(rng: np.random.Generator) -> Item:
+        return dialogue_item(STORY if rng.random() < 0.5 else SHORT, vocabulary, PREPROCESSOR, see=True)
+
+    return batches_at(step, make, BatchConfig(tokens=500, pieces=2), 10, 0, PREPROCESSOR)
+
+
+def readable(item: Item, vocabulary: Vocabulary) -> str:
+    """The item's tokens as text, each picture as one <|image_pad|>."""
+    names = [vocabulary.names.get(i) or vocabulary.decode_bytes([i]).decode() for i in item.ids]
+    pad = "<|image_pad|>"
+    return "".join(name for i, name in enumerate(names) if name != pad or names[i - 1] != pad)
+
+
+def test_digits_and_the_star_are_single_tokens(vocabulary: Vocabulary) -> None:
+    assert len(vocabulary.encode_user_text("12*18")) == 5
+
+
+def test_pictures_follow_a_single_boi_and_the_last_boi_of_a_series(vocabulary: Vocabulary) -> None:
+    text = readable(dialogue_item(STORY, vocabulary, PREPROCESSOR, see=True), vocabulary)
+    seen = "<|vision_start|><|image_pad|><|vision_end|>"
+    boi = "</size><BOI>"
+    assert text.startswith(f"<|im_start|>user\n{seen}Three pictures")
+    assert f"{boi}{seen}Two.<series>2</series><imagine>" in text
+    assert f"{boi}<imagine>a red circle 2</imagine><size>8*8{boi}{seen}{seen}End.<|im_end|>\n" in text
+
+
+def test_unseen_pictures_leave_only_their_markup(vocabulary: Vocabulary) -> None:
+    item = dialogue_item(STORY, vocabulary, PREPROCESSOR, see=False)
+    assert readable(item, vocabulary).count("<|vision_start|>") == 1  # the user's own
+    assert len(item.pictures) == 1
+
+
+def test_loss_falls_on_the_assistants_words_only(vocabulary: Vocabulary) -> None:
+    item = dialogue_item(STORY, vocabulary, PREPROCESSOR, see=True)
+    counted = [token for token, group in zip(item.ids, item.group, strict=True) if group >= 0]
+    expected = [*vocabulary.encode_markup(STORY.turns[1].text), vocabulary.control["<|im_end|>"]]
+    assert counted == expected
+
+
+def test_item_level_loss_gives_every_turn_the_same_weight(vocabulary: Vocabulary) -> None:
+    long, short = (dialogue_item(d, vocabulary, PREPROCESSOR, see=True) for d in (STORY, SHORT))
+    assert item_weights(long, True).sum() == pytest.approx(1)
+    assert item_weights(short, True).sum() == pytest.approx(1)
+    assert item_weights(long, False).sum() > 2 * item_weights(short, False).sum()
+
+
+def test_equal_steps_give_equal_batches(vocabulary: Vocabulary) -> None:
+    for one, two in zip(batches(vocabulary, 3), batches(vocabulary, 3), strict=True):
+        assert torch.equal(one.ids, two.ids)
+        assert (one.patches is None) == (two.patches is None)
+        if one.patches is not None and two.patches is not None:
+            assert torch.equal(one.patches, two.patches)
+
+
+def test_weights_of_a_step_sum_to_one(vocabulary: Vocabulary) -> None:
+    for step in (0, 9):  # before and after item-level loss begins
+        assert sum(float(b.weights.sum()) for b in batches(vocabulary, step)) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_probe_is_told_where_an_object_is() -> None:
+    targets = probe_targets(Picture(SCENES[0], 8, 8), 4, 4).reshape(4, 4, -1)
+    circle, ground = PROBE_NAMES.index("circle"), PROBE_NAMES.index("ground blue")
+    assert targets[..., ground].all()
+    assert targets[1:3, 0, circle].all()
+    assert not targets[..., 3, circle].any()
+
+
+def test_pieces_of_a_step_add_up_to_its_whole_gradient(trainee: Trainee, vocabulary: Vocabulary) -> None:
+    pieces = batches(vocabulary, 0)
+    assert len(pieces) > 1
+    loss, numbers = step_loss(trainee, pieces, torch.Generator())
+    loss.backward()
+    piecewise = {n: p.grad.clone() for n, p in trainee.named_parameters() if p.grad is not None}
+    trainee.zero_grad()
+    whole = torch.zeros(())
+    for batch in pieces:
+        text, probe, _ = batch_loss(trainee, batch)
+        whole = whole + text + 0.3 * probe / len(pieces)
+    whole.backward()
+    assert numbers["text"] > 1
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-5)
+    for name, parameter in trainee.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(piecewise[name], parameter.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_a_few_steps_lower_the_loss(trainee: Trainee, vocabulary: Vocabulary) -> None:
+    optimizer = torch.optim.AdamW(trainee.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss, _ = step_loss(trainee, batches(vocabulary, 0), torch.Generator())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_exported_branch_computes_what_was_trained(
+    trainee: Trainee, vocabulary: Vocabulary, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    export(trainee.model, None, tokenizer_folder, tmp_path / "understanding")
+    shipped = Understanding.load(tmp_path / "understanding")
+    ids, mask = pad_batch([shipped.condition_ids("a red circle", (8, 8))])
+    for parameter in trainee.parameters():
+        parameter.data = parameter.data.half().float()  # what ships is fp16
+    live = Understanding(trainee.model, vocabulary, PREPROCESSOR)
+    for (key, _), (key_live, _) in zip(
+        shipped.keys_values(ids, mask), live.keys_values(ids, mask), strict=True
+    ):
+        torch.testing.assert_close(key, key_live)
+
+
+def test_an_export_with_a_missing_average_is_refused(
+    trainee: Trainee, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyError, match=r"embed_tokens|patch_embed"):
+        export(trainee.model, {}, tokenizer_folder, tmp_path / "understanding")
