@@ -2,8 +2,8 @@
 
     python benchmarks/turn.py [--turns 5]
 
-Both sides run in one go, alternating, on the same weights, seed and sampling, so the same text comes out (that is
-counted). Starts a stack of its own. Prints a table, then one JSON line.
+Both sides run in one go, alternating, on the same weights, seed and sampling, so the same text comes out
+(which is counted). Starts a stack of its own. Prints a table, then one JSON line.
 """
 
 import argparse

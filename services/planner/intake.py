@@ -53,7 +53,7 @@ class Intake:
         """
         self._check(user, options)
         log, history = await self.history(tenant, session_id) if session_id else (None, None)
-        if history and history.running:
+        if log and history and history.running and await self.resume(tenant, log, history):
             raise Conflict(
                 f"session {session_id} is busy with turn {history.running.turn_id}; "
                 "wait for its end with Watch, or stop it with Cancel"
@@ -74,21 +74,21 @@ class Intake:
         await self._submit(tenant, log, turn_id, seconds)
         return log, turn_id, before
 
-    async def resume(self, tenant: str, log: SessionLog, history: History) -> None:
-        """Make sure that a turn gone silent has a worker coming, and that an overdue one ends. Idempotent."""
+    async def resume(self, tenant: str, log: SessionLog, history: History) -> bool:
+        """Whether a turn is running. One gone silent gets a worker again, an overdue one ends. Idempotent."""
         turn, now = history.running, datetime.now(UTC)
         if turn is None or (now - history.last_time).total_seconds() < SILENT_SECONDS:
-            return
+            return turn is not None
         left = (turn.deadline - now).total_seconds()
         if left > 0:
             await self._submit(tenant, log, turn.turn_id, left)
-            return
+            return True
         late = failure(
             DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
         )
-        await log.append(
-            events_pb2.Event(turn_id=turn.turn_id, turn_failed=events_pb2.TurnFailed(failure=late))
-        )
+        failed = events_pb2.TurnFailed(failure=late)
+        history.apply(await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_failed=failed)))
+        return False
 
     def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
         limits.check_prompt(user.text, "user.text")

@@ -6,7 +6,7 @@ turn and to one who watches, and goes on when the planner that decodes is replac
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import grpc
@@ -114,11 +114,12 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         )
         ended = False
         try:
-            async for event in self.sessions.follow(caller.tenant, log.session_id, before):
-                yield event
-                ended = event.turn_id == turn_id and event.WhichOneof("kind") in ENDINGS
-                if ended:
-                    return
+            async with aclosing(self.sessions.follow(caller.tenant, log.session_id, before)) as events:
+                async for event in events:
+                    yield event
+                    ended = event.turn_id == turn_id and event.WhichOneof("kind") in ENDINGS
+                    if ended:
+                        return
         finally:
             if not ended and options.cancel_on_disconnect:
                 task = asyncio.create_task(self._leave(caller, log.session_id))
@@ -142,13 +143,14 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         seen = fold(request.session_id, [])
         if request.until_idle and request.after_seq == history.last_seq and not history.running:
             return
-        async for event in self.sessions.follow(caller.tenant, request.session_id):
-            if event.seq:
-                seen.apply(event)
-            if event.seq == 0 or event.seq > request.after_seq:
-                yield planner_pb2.WatchResponse(event=event)
-            if request.until_idle and seen.last_seq >= history.last_seq and seen.running is None:
-                return
+        async with aclosing(self.sessions.follow(caller.tenant, request.session_id)) as events:
+            async for event in events:
+                if event.seq:
+                    seen.apply(event)
+                if event.seq == 0 or event.seq > request.after_seq:
+                    yield planner_pb2.WatchResponse(event=event)
+                if request.until_idle and seen.last_seq >= history.last_seq and seen.running is None:
+                    return
 
     async def Cancel(
         self, request: planner_pb2.CancelRequest, context: grpc.aio.ServicerContext
@@ -169,8 +171,9 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         job = make_job(caller.tenant, self.ground.family.digest, payload, caller.seconds_left())
         await self.ground.jobs.cancel(job.id, reason or "client")
         with suppress(TimeoutError):
-            async with asyncio.timeout(CANCEL_SECONDS):
-                async for event in self.sessions.follow(caller.tenant, session_id, history.last_seq):
+            following = self.sessions.follow(caller.tenant, session_id, history.last_seq)
+            async with asyncio.timeout(CANCEL_SECONDS), aclosing(following) as events:
+                async for event in events:
                     if event.turn_id == turn.turn_id and event.WhichOneof("kind") in ENDINGS:
                         return turn.turn_id
         # No worker holds the turn (it died, or never took it): it ends here.

@@ -21,9 +21,8 @@ SECONDS = 500.0
 async def services(stack, tmp_path) -> AsyncIterator[dict[str, ServiceProcess]]:
     """All three, ready; jobs of the dead are given to the living after two seconds."""
     environment = stack.environment | {"WAN_WEIGHTS": str(SHIPPED), "WAN_ACK_WAIT": "2"}
-    processes = {
-        name: ServiceProcess(name, environment, tmp_path) for name in ("planner", "visualizer", "vae")
-    }
+    names = ("planner", "visualizer", "vae")
+    processes = {name: ServiceProcess(name, environment, tmp_path) for name in names}
     for process in processes.values():
         process.start()
     try:
