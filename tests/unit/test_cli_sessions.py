@@ -170,8 +170,9 @@ def test_doctor_names_a_fix_for_everything_missing(tmp_path, monkeypatch):
     assert all(finding["fix"] for finding in findings.values() if finding["state"] != "ok")
 
 
-def test_doctor_asks_the_named_planner(planner):
-    assert [finding.state for finding in doctor.running(None, planner.address)] == ["ok"]
+def test_doctor_asks_the_named_planner(planner, tmp_path):
+    assert [finding.state for finding in doctor.running(tmp_path, planner.address)] == ["ok"]
+    assert [finding.state for finding in doctor.running(tmp_path, "127.0.0.1:1")] == ["missing"]
 
 
 def test_training_commands_say_when_training_is_absent(monkeypatch):

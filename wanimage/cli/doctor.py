@@ -189,11 +189,13 @@ def memory() -> list[Finding]:
 
 def running(data_dir: Path, address: str | None) -> list[Finding]:
     """The named planner, or the parts of the recorded stack, or the servers that the settings name."""
-    if address:
-        return [_service("planner", address)]
     stack = stackfile.load(data_dir)
-    if stack is not None and stack.alive:
-        return [_part(part, stack) for part in stack.parts.values()]
+    parts = list(stack.parts.values()) if stack is not None and stack.alive else []
+    findings = [_part(part, stack) for part in parts if stack is not None]
+    if address and address not in [part.address for part in parts]:
+        findings.append(_service("planner", address))
+    if findings:
+        return findings
     if {"WAN_NATS_URL", "WAN_S3_ENDPOINT"} & set(os.environ):
         settings = Settings()
         findings = [_nats(settings.nats_url), _s3(settings.s3_endpoint, {})]
