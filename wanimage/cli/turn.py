@@ -51,6 +51,7 @@ class Turn:
     """The planner ran into its token limit."""
     seq: int = 0
     """Last stored event seen."""
+    _text_follows_picture: bool = False
 
     def apply(self, event: events_pb2.Event) -> None:
         """Take the next event."""
@@ -59,7 +60,7 @@ class Turn:
         self.id = event.turn_id or self.id
         self.seq = max(self.seq, event.seq)
         if kind == "text_delta":
-            self.text += event.text_delta.text
+            self._say(event.text_delta.text)
         elif kind == "think_delta":
             self.thinking += event.think_delta.text
         elif kind == "image_planned":
@@ -74,7 +75,14 @@ class Turn:
         elif kind in ENDS:
             self._end(kind, event)
 
+    def _say(self, text: str) -> None:
+        if self._text_follows_picture:  # words on both sides of a picture are separate lines
+            self.text, text = self.text.rstrip() + "\n", text.lstrip()
+            self._text_follows_picture = False
+        self.text += text
+
     def _planned(self, planned: events_pb2.ImagePlanned) -> None:
+        self._text_follows_picture = bool(self.text)
         size = (planned.grid.height_cells * 16, planned.grid.width_cells * 16)
         picture = Picture(planned.index, planned.prompt, planned.seed, size, planned.series)
         self.pictures[planned.index] = picture
