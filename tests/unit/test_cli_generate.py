@@ -32,7 +32,7 @@ def test_json_is_exactly_one_object_with_every_field(planner, tmp_path):
     record = json.loads(result.stdout)
     assert result.stderr == ""
     assert set(record) == {"session", "turn", "text", "images", "usage", "seconds"}
-    assert record["text"] == "Once a fox found a balloon.\nThe end."
+    assert record["text"] == "Once a fox\nfound a balloon.\nThe end."
     assert [image["seed"] for image in record["images"]] == [7, 8]
     assert record["usage"]["pixel_steps"] == 2**40
     assert record["seconds"] == 1.5
