@@ -1,6 +1,7 @@
 """The `wan` command, the example and reflection against the whole running system."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -149,6 +150,21 @@ def test_a_client_without_stubs_talks_through_reflection(running, drawn):
     record = json_format.MessageToDict(response)["session"]
     assert record["sessionId"] == drawn["session"]
     assert record["title"] == "draw a fox"
+
+
+def test_ctrl_c_cancels_the_turn_on_the_server(running, tmp_path):
+    command = [sys.executable, "-m", "wanimage.cli", "generate", "draw cats", "--n", "6", "--steps", "100"]
+    command += ["--address", running.address("planner"), "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        while "drawing picture 0" not in (line := client.stdout.readline()):
+            assert line, client.stderr.read()
+        client.send_signal(signal.SIGINT)
+        _, errors = client.communicate(timeout=120)
+    assert client.returncode == 130, errors
+    assert "the turn was cancelled" in errors
+    session = json.loads(running.wan("sessions", "list", "--json", "--limit", "1").stdout)[0]["session"]
+    events = running.wan("sessions", "watch", session, "--json", "--until-idle").stdout.splitlines()
+    assert "turn_cancelled" in json.loads(events[-1])
 
 
 async def test_a_killed_service_is_restarted_and_serves_again(running, drawn, tmp_path):

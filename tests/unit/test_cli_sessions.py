@@ -116,6 +116,21 @@ def test_chat_goes_on_after_a_failed_turn(tmp_path, monkeypatch):
     assert result.stdout.count("no worker left") == 2
 
 
+def test_one_ctrl_c_at_the_prompt_does_not_leave(planner, tmp_path, monkeypatch):
+    typed = iter([KeyboardInterrupt, "one", KeyboardInterrupt, KeyboardInterrupt, "never"])
+
+    def read(prompt):
+        answer = next(typed)
+        if answer is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr("builtins.input", read)
+    result = wan(planner, "chat", "--out", str(tmp_path))
+    assert result.exit_code == 0
+    assert [request.user.text for request in planner.requests] == ["one"]
+
+
 def test_demo_saves_pictures_and_times_each_stage(planner, tmp_path):
     for number in (1, 2):
         result = wan(planner, "demo", "--out", str(tmp_path))

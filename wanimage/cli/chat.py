@@ -108,12 +108,18 @@ async def _reopen(chat: Chat, client: PlannerClient) -> None:
 
 
 def _read(chat: Chat) -> str | None:
+    """The next line; None at Ctrl-D, or when Ctrl-C is pressed twice in a row."""
     marker = f"[{len(chat.attached)} attached] " if chat.attached else ""
-    try:
-        return input(f"{marker}› ").strip()
-    except (EOFError, KeyboardInterrupt):
-        chat.console.print()
-        return None
+    for last in (False, True):
+        try:
+            return input(f"{marker}› ").strip()
+        except EOFError:
+            chat.console.print()
+            return None
+        except KeyboardInterrupt:
+            # The first may have been meant for a turn that ended a moment before.
+            chat.console.print("" if last else "\n[dim]Ctrl-C again leaves[/dim]")
+    return None
 
 
 async def _obey(chat: Chat, client: PlannerClient, line: str) -> bool:

@@ -28,8 +28,6 @@ def parts_table(stack: stackfile.Stack) -> Table:
         if part.detail:
             state.append(f" ({part.detail})")
         table.add_row(part.name, state, f"{seconds:.1f}" if seconds else "", part.address, short(part.log))
-    if stack.state == stackfile.READY:
-        table.caption = "ready: `wan chat` in another terminal; Ctrl-C ends it"
     return table
 
 

@@ -255,7 +255,10 @@ class Supervisor:
             self.console.print(text)
 
     def _table(self) -> Table:
-        return parts_table(self.stack)
+        table = parts_table(self.stack)
+        if self.stack.state == stackfile.READY:
+            table.caption = "ready: `wan chat` in another terminal; Ctrl-C ends it"
+        return table
 
 
 def environment_of(servers: local.LocalStack, names: list[str]) -> dict[str, str]:
