@@ -6,6 +6,7 @@ torch by a local version that PyPI does not have.
 """
 
 import argparse
+import ctypes
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def install(directory: Path, locks: list[str], *, editable: bool = True) -> None
     install_torchvision_hook(python)
     if for_cpu:
         check_torch_is_for_cpu(python)
+    if "cpu" in locks:
+        warn_of_missing_numa()
     print(f"{directory} is ready after {time.monotonic() - started:.0f} s.")
 
 
@@ -77,6 +80,16 @@ def check_torch_is_for_cpu(python: Path) -> None:
         sys.exit(
             f"pip installed a CUDA build of torch, or one that does not import. Allow {CPU_WHEELS} through, "
             "or point PIP_FIND_LINKS at a folder with the +cpu wheel of the version in requirements/cpu.txt."
+        )
+
+
+def warn_of_missing_numa() -> None:
+    """Say how to get libnuma, the one system library that vLLM's CPU kernels link to and no wheel brings."""
+    try:
+        ctypes.CDLL("libnuma.so.1")
+    except OSError:
+        print(
+            "libnuma is missing and the planner will not start without it: apt install libnuma1", flush=True
         )
 
 
