@@ -106,7 +106,7 @@ async def test_service_does_the_jobs_that_the_planner_submits(buses: dict[str, B
 async def test_planner_tells_other_planners_what_is_live(nats_url: str, buses: dict[str, Bus]) -> None:
     replica = await connect(nats_url, "planner")
     async with replica, replica.listen("wan.live.acme.s.notice") as live:
-        await buses["planner"].publish("wan.live.acme.s.notice", b"preview")
+        assert await buses["planner"].tell("wan.live.acme.s.notice", b"preview")
         message = await live.next(10.0)
     assert message is not None
     assert message.data == b"preview"
