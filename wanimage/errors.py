@@ -127,7 +127,7 @@ def _tree(base: type[WanError]) -> dict[str, type[WanError]]:
 
 
 def restore(reason: str, message: str) -> WanError:
-    """Rebuild an error that travelled as (`reason`, message) in a job result; unknown reasons are `JobFailed`."""
+    """Rebuild an error that travelled as (`reason`, message) in a result; unknown reasons are `JobFailed`."""
     kind = _tree(WanError).get(reason, JobFailed)
     error = kind.__new__(kind)
     Exception.__init__(error, message)

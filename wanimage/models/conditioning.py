@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from wanimage.models.layout import Chapter, Grid, Layout, Sample, Text, TextScope, Vision, lay_out
+from wanimage.models.qwen3vl import KeysValues
 from wanimage.models.rope import RopeConfig
-from wanimage.models.understanding import KeysValues, Understanding, VisionInput, pad_batch
+from wanimage.models.understanding import Understanding, VisionInput, pad_batch
 
 
 @dataclass(frozen=True)
