@@ -1,5 +1,6 @@
 """`wan doctor`: is everything here that the system needs, and if not, which command brings it."""
 
+import ctypes
 import asyncio
 import importlib.metadata
 import os
@@ -73,6 +74,7 @@ def examine(data_dir: Path, address: str | None) -> list[Finding]:
         python,
         packages,
         torchvision,
+        numa,
         servers,
         lambda: weights(Settings().weights),
         world,
@@ -117,6 +119,15 @@ def torchvision() -> list[Finding]:
         return [Finding("torchvision", OK, f"{tried.stdout.strip()} imports")]
     cause = (tried.stderr.strip().splitlines() or ["no message"])[-1]
     return [Finding("torchvision", MISSING, cause, "make setup  (installs requirements/torchvision_hook.py)")]
+
+
+def numa() -> list[Finding]:
+    """vLLM's CPU kernels link to one system library that no wheel brings."""
+    try:
+        ctypes.CDLL("libnuma.so.1")
+    except OSError:
+        return [Finding("libnuma", MISSING, "libnuma.so.1 is not installed", "apt install libnuma1")]
+    return [Finding("libnuma", OK, "libnuma.so.1 loads")]
 
 
 def servers() -> list[Finding]:
