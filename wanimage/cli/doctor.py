@@ -1,7 +1,7 @@
 """`wan doctor`: is everything here that the system needs, and if not, which command brings it."""
 
-import ctypes
 import asyncio
+import ctypes
 import importlib.metadata
 import os
 import re
