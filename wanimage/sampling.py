@@ -35,7 +35,7 @@ class Solver(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerConfig:
-    """Every default of sampling. docs/LOG.md has the comparison that chose them."""
+    """Every default of sampling. `training/visualizer/README.md` has the comparison behind them."""
 
     steps: int = 16
     """Steps from noise to picture; 1 or more."""

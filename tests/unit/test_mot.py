@@ -232,7 +232,7 @@ def test_config_survives_json():
 
 def test_nano_has_the_size_it_claims():
     parameters = sum(p.numel() for p in Mot(MotConfig.nano()).parameters())
-    assert 6e6 < parameters < 7.5e6
+    assert 8.5e6 < parameters < 9.5e6
 
 
 def test_flops_count_what_a_counter_sees():
@@ -254,6 +254,25 @@ def test_flops_count_what_a_counter_sees():
 
 def test_pixel_steps_count_references_once():
     assert Mot.pixel_steps([(8, 8), (4, 16)], steps=10, references=[(8, 8)]) == 128 * 256 * 10 + 64 * 256
+
+
+def test_fresh_connector_leaves_keys_and_values_alone():
+    inputs, mot = Inputs(ROWS), Mot(CONFIG)
+    for (k, v), (new_k, new_v) in zip(
+        inputs.text, mot.connector(inputs.text, inputs.layout.context), strict=True
+    ):
+        assert torch.equal(k, new_k)
+        assert torch.equal(v, new_v)
+
+
+def test_connector_reads_both_ways_within_a_chapter_only():
+    inputs, mot = Inputs([[sample((3, 3))]]), awake()
+    before = [pair[0] for pair in mot.connector(inputs.text, inputs.layout.context)]
+    inputs.text[..., 2, :] += 1  # the last token of the first chapter
+    after = [pair[0] for pair in mot.connector(inputs.text, inputs.layout.context)]
+    for old, new in zip(before, after, strict=True):
+        moved = (new - old).abs().amax(dim=(0, 1, 3)) > 1e-4
+        assert moved.tolist() == [True] * 3 + [False] * 3
 
 
 def test_attention_starts_from_the_understanding_branch():

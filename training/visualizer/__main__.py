@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from training.loop import LoopState, LossFn, autocast, plot_losses, train
 from training.vae.export import load as load_vae
@@ -40,6 +41,9 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="folder that gets the averaged weights at every save")
     parser.add_argument("--size", choices=["nano", "tiny", "paper"], default="nano")
     parser.add_argument("--steps", type=int, help="optimiser steps; the decay of the rate follows")
+    parser.add_argument(
+        "--start", type=Path, help="folder with an earlier stage's mot.safetensors to go on from"
+    )
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
@@ -56,18 +60,32 @@ def main() -> None:
         arguments.export,
         arguments.precision,
         resume=arguments.resume,
+        start=arguments.start,
     )
 
 
 def run(
-    config: VisualizerTraining, family: Path, out: Path, weights: Path | None, precision: str, *, resume: bool
+    config: VisualizerTraining,
+    family: Path,
+    out: Path,
+    weights: Path | None,
+    precision: str,
+    *,
+    resume: bool,
+    start: Path | None = None,
 ) -> Mot:
-    """Train one stage from the frozen parts in `family`; returns the model with the averaged weights."""
+    """Train one stage from the frozen parts in `family`; returns the model with the averaged weights.
+
+    Attention starts from the understanding branch, or all of the model from an earlier stage in `start`.
+    """
     out.mkdir(parents=True, exist_ok=True)
     understanding, vae = Understanding.load(family / "understanding"), load_vae(family)
     torch.manual_seed(config.loop.seed)
     mot = Mot(config.model, Backend.MATMUL)
-    init_from_understanding(mot, understanding.model)
+    if start is None:
+        init_from_understanding(mot, understanding.model)
+    else:
+        go_on_from(mot, start)
     batches = Batches(understanding, vae, config.model, config.data, "fp32")
     weights_of = channel_weights(vae, batches.base_latents(32))
     log.info("channel weights %.2f to %.2f", float(weights_of.min()), float(weights_of.max()))
@@ -86,6 +104,19 @@ def run(
     log.info("golden %s", json.dumps([round(row["loss"], 6) for row in state.history[:GOLDEN_STEPS]]))
     mot.load_state_dict(state.ema)
     return mot.eval()
+
+
+def go_on_from(mot: Mot, start: Path) -> None:
+    """Take over an earlier stage's weights. A connector that stage did not have starts fresh; all else must
+    match."""
+    earlier = load_file(start / "mot.safetensors")
+    missing, unexpected = mot.load_state_dict({k: v.float() for k, v in earlier.items()}, strict=False)
+    new = [name for name in missing if not name.startswith("connector.")]
+    if new or unexpected:
+        raise ValueError(
+            f"{start} holds another model: it lacks {new[:3]} and has {unexpected[:3]} beyond ours"
+        )
+    log.info("going on from %s (%d tensors, %d new)", start, len(earlier), len(missing))
 
 
 def lineage(config: VisualizerTraining, state: LoopState) -> dict[str, object]:

@@ -22,8 +22,9 @@ class VisualizerTraining:
     @staticmethod
     def nano() -> VisualizerTraining:
         """The shipped size: 128 px, about an hour on two cores."""
-        loop = LoopConfig(steps=3600, lr=1e-3, ema=0.999, save_every=300)
-        return VisualizerTraining(model=MotConfig.nano(), loop=loop)
+        loop = LoopConfig(steps=2250, lr=1e-3, ema=0.998, decay=0.3, save_every=250)
+        data = DataConfig(singles=36, series=2, references=6, easy_steps=1520)
+        return VisualizerTraining(model=MotConfig.nano(), loop=loop, data=data)
 
     @staticmethod
     def tiny() -> VisualizerTraining:

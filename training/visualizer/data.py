@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from training.loop import autocast
-from training.visualizer.tasks import BASE, Shot, Task, after_references, series, text_to_image
+from training.visualizer.tasks import BASE, Shot, Task, after_references, first_words, series, text_to_image
 from training.world.render import render
 from training.world.sample import sample_scene
 from wanimage.models.conditioning import Condition, read
@@ -40,6 +40,8 @@ class DataConfig:
     """Series (2-4 pictures each) every other step."""
     references: int = 12
     """Pictures after references, the steps between."""
+    easy_steps: int = 0
+    """Steps at the start that show only `first_words`: few objects, empty grounds, the base grid."""
     drop_text: float = 0.1
     """Renders whose prompts are emptied, for text guidance."""
     drop_references: float = 0.2
@@ -73,6 +75,8 @@ class Batches:
     def batch_at(self, step: int) -> list[Group]:
         """The groups of a step."""
         rng = np.random.default_rng((self.config.seed, step))
+        if step < self.config.easy_steps:
+            return [self.group("single", [first_words(rng) for _ in range(self.config.singles)], rng)]
         tasks = [text_to_image(rng) for _ in range(self.config.singles)]
         # Apart, base pictures need no padding to the longest banner.
         groups = {"single": [task for task in tasks if task.shots[0].grid == BASE]}

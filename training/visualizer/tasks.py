@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from training.world.caption import caption
+from training.world.concepts import CONCEPTS
 from training.world.sample import (
     allowed_places,
     apart,
@@ -26,6 +27,7 @@ from training.world.sample import (
     visible,
 )
 from training.world.scene import Background, Scene, SceneObject
+from wanimage.conditions import COLORS
 from wanimage.models.layout import Grid
 
 BASE: Grid = (8, 8)
@@ -59,6 +61,19 @@ def text_to_image(rng: np.random.Generator, split: str = "train") -> Task:
     """A single picture."""
     grid = sample_grid(rng)
     return Task((_shot(sample_scene(rng, split, aspect=grid), grid, rng),))
+
+
+def first_words(rng: np.random.Generator, split: str = "train") -> Task:
+    """One object, or two, mostly before an empty ground: where nouns and places are learned soonest."""
+    ground = sample_background(rng)
+    if ground.kind == "setting" and rng.random() < 0.7:
+        ground = Background.transparent() if rng.random() < 0.5 else Background.plain(pick(rng, list(COLORS)))
+    count = 1 if rng.random() < 0.7 else 2
+    for _ in range(TRIES):
+        names = [str(name) for name in rng.choice(list(CONCEPTS), size=count, replace=False)]
+        if all(visible(name, None, ground) for name in names):
+            return Task((_shot(sample_scene(rng, split, concepts=names, background=ground), BASE, rng),))
+    return text_to_image(rng, split)
 
 
 def series(rng: np.random.Generator, split: str = "train") -> Task:

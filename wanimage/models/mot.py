@@ -10,6 +10,8 @@ Unusual here:
 - AdaLN per token, from one modulation MLP shared by all blocks plus a table a block. Gates are biased so that
   a block starts as a residual; the last layer starts at zero, so the first velocity is zero.
 - Attention starts from the understanding branch's own weights (`init_from_understanding`); QK-norm; SwiGLU.
+- Small causal models leave "what" and "where" of a prompt in different tokens; an optional connector reads
+  the frozen features in both directions and adds to the keys and values (`connector.py`).
 - Conventions: x_t = (1 - t) * x0 + t * noise; velocity = noise - x0; t = 1 is noise, t = 0 is clean.
 
 Letters: B batch, L context tokens, C clean tokens, N noisy tokens, W width, H heads, D head dimension, Z
@@ -30,15 +32,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wanimage.models.attention import Backend, attend
+from wanimage.models.attention import Backend
+from wanimage.models.blocks import SharedAttention, SwiGlu, Table
+from wanimage.models.connector import Connector
 from wanimage.models.layout import Grid, Layout, TextScope, Tokens, mask
 from wanimage.models.rope import RopeConfig, rope_table, rotate
 
 KeysValues = Sequence[tuple[Tensor, Tensor]]
 """Per layer (keys, values), each `[B, H, L, D]`."""
-Table = tuple[Tensor, Tensor]
-"""Cosines and sines of `rope_table`."""
-
 CELL_PIXELS = 256
 """Pixels of one latent cell, 16 * 16."""
 
@@ -58,6 +59,9 @@ class MotConfig:
     latent_channels: int = 48
     rope: RopeConfig = field(default_factory=RopeConfig)
     text_scope: TextScope = TextScope.OWN
+    connector: int = 0
+    """Blocks of the text connector; 0, as in the report, attends to the frozen keys and values as they
+    are."""
 
     @property
     def head_dim(self) -> int:
@@ -66,12 +70,14 @@ class MotConfig:
     @staticmethod
     def nano() -> MotConfig:
         """The shipped size: beside a 6-layer, 256-wide understanding branch."""
-        return MotConfig(depth=6, width=256, heads=4, kv_heads=4, ffn=1024)
+        return MotConfig(depth=6, width=256, heads=4, kv_heads=4, ffn=1024, connector=2)
 
     @staticmethod
     def tiny() -> MotConfig:
         """For tests: milliseconds a step, beside the tiny understanding branch."""
-        return MotConfig(depth=2, width=32, heads=2, kv_heads=2, ffn=48, rope=RopeConfig(axes=(4, 6, 6)))
+        return MotConfig(
+            depth=2, width=32, heads=2, kv_heads=2, ffn=48, rope=RopeConfig(axes=(4, 6, 6)), connector=1
+        )
 
     @staticmethod
     def paper() -> MotConfig:
@@ -116,6 +122,10 @@ class Mot(nn.Module):
         self.modulation = nn.Linear(config.width, 6 * config.width)
         self.blocks = nn.ModuleList(Block(config, backend) for _ in range(config.depth))
         self.final = FinalLayer(config)
+        shape = (config.depth, config.width, config.heads, config.kv_heads)
+        self.connector = (
+            Connector(*shape, config.rope, config.connector, backend) if config.connector else None
+        )
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
@@ -136,6 +146,7 @@ class Mot(nn.Module):
         """
         assert len(text) == self.config.depth, (len(text), self.config.depth)
         dtype = self.embed.weight.dtype
+        text = self._connected(text, layout)
         table = rope_table(layout.context.positions, self.config.rope)
         pairs = [(rotate(k.to(dtype), table), v.to(dtype)) for k, v in text]
         keys = layout.context
@@ -169,7 +180,7 @@ class Mot(nn.Module):
         times = torch.cat([torch.zeros_like(clean[..., 0]), t[:, None].expand(x.shape[:2])], dim=1)
         h, shifts, final = self._enter(torch.cat([clean, x], dim=1), times)
         text_table = rope_table(layout.context.positions, self.config.rope)
-        for block, (k, v) in zip(self.blocks, text, strict=True):
+        for block, (k, v) in zip(self.blocks, self._connected(text, layout), strict=True):
             h, _ = block(h, shifts, table, seen, (rotate(k, text_table), v))
         return self.final(h, final)[:, clean.shape[1] :]
 
@@ -180,7 +191,8 @@ class Mot(nn.Module):
         attention = 2 * c.width * c.head_dim * (c.heads + c.kv_heads)
         per_token = 2 * c.depth * (attention + 3 * c.width * c.ffn) + 4 * c.latent_channels * c.width
         per_pair = 4 * c.depth * c.heads * c.head_dim
-        once = clean * per_token + clean * clean * per_pair
+        reading = 2 * c.connector * (attention + 3 * c.width * 2 * c.width)
+        once = clean * per_token + clean * clean * per_pair + context * reading
         return once + steps * noisy * (per_token + (context + clean + noisy) * per_pair)
 
     @staticmethod
@@ -188,6 +200,9 @@ class Mot(nn.Module):
         """The scheduler's unit of cost: pixels of the pictures times evaluations, references once."""
         area = lambda some: sum(rows * columns for rows, columns in some) * CELL_PIXELS  # noqa: E731
         return area(grids) * steps + area(references)
+
+    def _connected(self, text: KeysValues, layout: Layout) -> KeysValues:
+        return text if self.connector is None else self.connector(text, layout.context)
 
     def _clean_keys_values(self, clean: Tensor, layout: Layout) -> list[tuple[Tensor, Tensor]]:
         table = rope_table(layout.clean.positions, self.config.rope)
@@ -214,7 +229,8 @@ class Block(nn.Module):
         super().__init__()
         self.width = config.width
         self.table = nn.Parameter(torch.zeros(6, config.width))
-        self.attention = SharedAttention(config, backend)
+        shape = (config.width, config.heads, config.kv_heads, config.head_dim)
+        self.attention = SharedAttention(*shape, backend)
         self.ffn = SwiGlu(config.width, config.ffn)
         with torch.no_grad():  # order: shift, scale, gate of attention; shift, scale, gate of the SwiGLU
             self.table[2] = self.table[5] = 0.5
@@ -228,62 +244,6 @@ class Block(nn.Module):
         mixed, own = self.attention(_modulate(x, s1, c1), table, seen, others)
         x = x + g1 * mixed
         return x + g2 * self.ffn(_modulate(x, s2, c2)), own
-
-
-class SharedAttention(nn.Module):
-    """Queries of the generation branch over its own keys and those of others."""
-
-    def __init__(self, config: MotConfig, backend: Backend) -> None:
-        super().__init__()
-        self.heads, self.kv_heads, self.backend = config.heads, config.kv_heads, backend
-        dim = config.head_dim
-        self.q = nn.Linear(config.width, config.heads * dim, bias=False)
-        self.k = nn.Linear(config.width, config.kv_heads * dim, bias=False)
-        self.v = nn.Linear(config.width, config.kv_heads * dim, bias=False)
-        self.o = nn.Linear(config.heads * dim, config.width, bias=False)
-        self.q_norm = HeadNorm(dim)
-        self.k_norm = HeadNorm(dim)
-
-    def forward(
-        self, x: Tensor, table: Table, seen: Tensor, others: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Mixed values `[B, N, W]` and the own rotated keys and values `[B, H', N, D]`."""
-        split = lambda y, heads: y.unflatten(-1, (heads, -1)).transpose(1, 2)  # noqa: E731  [B, N, H*D] -> [B, H, N, D]
-        v = split(self.v(x), self.kv_heads)
-        q = rotate(self.q_norm(split(self.q(x), self.heads)), table).to(v.dtype)
-        k = rotate(self.k_norm(split(self.k(x), self.kv_heads)), table).to(v.dtype)
-        own = (k, v)
-        if others is not None:
-            k, v = torch.cat([others[0].to(k.dtype), k], 2), torch.cat([others[1].to(v.dtype), v], 2)
-        if self.kv_heads != self.heads:
-            k, v = (y.repeat_interleave(self.heads // self.kv_heads, dim=1) for y in (k, v))
-        mixed = attend(q, k, v, seen, self.backend)
-        return self.o(mixed.transpose(1, 2).flatten(2)), own
-
-
-class HeadNorm(nn.Module):
-    """RMSNorm over a head, in the dtype of its input (torch's own falls off its fused path under
-    autocast)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=1e-6)
-
-
-class SwiGlu(nn.Module):
-    """down(silu(gate(x)) * up(x))."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(functional.silu(gate) * up)
 
 
 class TimestepEmbedding(nn.Module):
