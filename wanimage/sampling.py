@@ -40,7 +40,7 @@ class SamplerConfig:
     steps: int = 16
     """Steps from noise to picture; 1 or more."""
     solver: Solver = Solver.AB2
-    guidance: float = 2.0
+    guidance: float = 3.0
     """Pull from the empty prompt to the prompt; 1 is neutral."""
     image_guidance: float = 1.5
     """Pull from no references to the references, at the empty prompt; 1 is neutral; unused without
