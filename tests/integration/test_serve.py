@@ -12,9 +12,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.conftest import eventually
 from tests.families import build_family
 from wanimage import serve
+from wanimage.bus import Bus
 from wanimage.config import Settings
 from wanimage.errors import Unavailable
-from wanimage.jobs import make_job
+from wanimage.jobs import Jobs, make_job
 from wanimage.stack import NatsServer
 from wanimage.takenjob import TakenJob
 from wanimage.v1 import jobs_pb2, types_pb2
@@ -94,14 +95,14 @@ async def test_health_follows_nats(service: serve.Service, mine: Settings, nats_
 async def test_a_stopping_service_finishes_what_it_holds(
     service: serve.Service, mine: Settings, handler: Handler, tenant: str
 ) -> None:
-    async with serve.running(service, mine) as process:
-        jobs = process.ground.jobs
-        submission = await jobs.submit(make_job(tenant, process.ground.family.digest, JOB, SECONDS))
-        await handler.taken.wait()
-        # Told to stop now; the job ends a moment later, with connections still open.
-        asyncio.get_running_loop().call_later(0.2, handler.go_on.set)
-        waiting = asyncio.create_task(jobs.result(submission))
-    assert (await waiting).decode.size.height == 16
+    async with await Bus.connect(mine) as bus:  # the submitter's own: the service's closes with it
+        jobs = Jobs(bus)
+        async with serve.running(service, mine) as process:
+            submission = await jobs.submit(make_job(tenant, process.ground.family.digest, JOB, SECONDS))
+            await handler.taken.wait()
+            # Told to stop now; the job ends a moment later, with connections still open.
+            asyncio.get_running_loop().call_later(0.2, handler.go_on.set)
+        assert (await jobs.result(submission)).decode.size.height == 16
     assert not handler.closed_with_job
 
 
