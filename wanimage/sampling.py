@@ -37,7 +37,7 @@ class Solver(Enum):
 class SamplerConfig:
     """Every default of sampling. `training/visualizer/README.md` has the comparison behind them."""
 
-    steps: int = 16
+    steps: int = 12
     """Steps from noise to picture; 1 or more."""
     solver: Solver = Solver.AB2
     guidance: float = 3.0
