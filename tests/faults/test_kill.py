@@ -37,14 +37,15 @@ async def test_a_story_survives_the_death_of_the_visualizer_and_of_the_planner(s
     planner, visualizer = services["planner"], services["visualizer"]
     options = types_pb2.TurnOptions(sampling=types_pb2.SamplingOptions(seed=5, steps=40), image_count=3)
     request = planner_pb2.GenerateRequest(user=types_pb2.UserMessage(text=STORY), options=options)
-    session = ""
+    session, killed = "", False
     async with rpc.channel(planner.address) as channel:
         stream = planner_pb2_grpc.PlannerServiceStub(channel).Generate(request, timeout=SECONDS)
         with pytest.raises(grpc.aio.AioRpcError):
             async for response in stream:
                 session = response.event.session_id
                 progress = response.event.image_progress
-                if progress.step and visualizer.process and progress.index == 0:
+                if progress.step and not killed:
+                    killed = True
                     visualizer.kill()
                     visualizer.start()  # in the middle of the first picture
                 if response.event.image_ready.turn_index == 0 and response.event.HasField("image_ready"):
