@@ -26,6 +26,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from wanimage.errors import InvalidInput
+from wanimage.images import CELL
+from wanimage.limits import MAX_INPUT_IMAGES, MAX_OUTPUT_IMAGES
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid
 from wanimage.models.mot import Context, Mot, stack
@@ -36,10 +38,6 @@ from wanimage.sampling import SamplerConfig, Trajectory, evaluations, guide, pic
 from wanimage.weights import Family
 
 log = logging.getLogger(__name__)
-
-CELL = 16
-MAX_PICTURES = 12
-MAX_REFERENCES = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +172,12 @@ class VisualizerEngine:
         return self.finish(state)
 
     def _check(self, spec: RenderSpec) -> None:
-        if not 1 <= len(spec.pictures) <= MAX_PICTURES:
-            raise InvalidInput("pictures", f"got {len(spec.pictures)}", f"send 1 to {MAX_PICTURES}")
-        if len(spec.references) > MAX_REFERENCES:
-            raise InvalidInput("references", f"got {len(spec.references)}", f"send at most {MAX_REFERENCES}")
+        if not 1 <= len(spec.pictures) <= MAX_OUTPUT_IMAGES:
+            raise InvalidInput("pictures", f"got {len(spec.pictures)}", f"send 1 to {MAX_OUTPUT_IMAGES}")
+        if len(spec.references) > MAX_INPUT_IMAGES:
+            raise InvalidInput(
+                "references", f"got {len(spec.references)}", f"send at most {MAX_INPUT_IMAGES}"
+            )
         for index, picture in enumerate(spec.pictures):
             cells = picture.grid[0] * picture.grid[1]
             if min(picture.grid) < 1 or cells > self.family.max_cells:
