@@ -31,6 +31,8 @@ def main() -> None:
     for stage in STAGES:
         command = [sys.executable, "-m", f"training.{stage}", "--out", str(arguments.out / stage)]
         command += ["--resume", "--export", str(arguments.weights)]
+        if stage == "visualizer":  # stands on the two parts that were just exported
+            command += ["--family", str(arguments.weights)]
         print(f"== {stage}: {' '.join(command[1:])}", flush=True)
         # A process each: the memory of one stage is free before the next begins.
         if code := subprocess.run(command, check=False).returncode:
