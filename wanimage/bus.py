@@ -25,6 +25,7 @@ from nats.aio.subscription import Subscription
 from nats.js import api
 
 from wanimage import telemetry
+from wanimage.cancellation import heeding
 from wanimage.config import Settings
 from wanimage.errors import Conflict, Unavailable
 from wanimage.subjects import EXPECTED_LAST_HEADER, JOBS, MSG_ID_HEADER, stream_of, streams
@@ -92,9 +93,8 @@ class Listener:
     async def next(self, timeout: float) -> Msg | None:
         """The next message, or None after `timeout` seconds. Raises Unavailable once the bus is closed."""
         try:
-            return await self._subscription.next_msg(max(timeout, 0.001))
+            return await heeding(self._subscription.next_msg(max(timeout, 0.001)))
         except (TimeoutError, nats.errors.Error) as error:
-            # The client also turns a task's cancellation into this error while it closes: never swallow it.
             if self._client.is_closed:
                 raise Unavailable("NATS", "this connection was closed") from error
         return None
@@ -319,7 +319,7 @@ class Bus:
         while True:
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await operation()
+                    return await heeding(operation())
             except _TRANSIENT as error:
                 if clock() + RECONNECT_SECONDS >= deadline:
                     raise Unavailable("NATS", repr(error)) from error

@@ -20,6 +20,7 @@ from nats.aio.subscription import Subscription
 from nats.js import api
 
 from wanimage.bus import ATTEMPT_SECONDS, Bus, Standing
+from wanimage.cancellation import heeding
 from wanimage.errors import Unavailable
 from wanimage.subjects import JOBS
 
@@ -109,7 +110,7 @@ class FairQueue:
             await self._bus.client.publish(
                 f"$JS.API.CONSUMER.MSG.NEXT.{JOBS}.{self._consumer(tenant)}", _PULL, reply=self._inbox_name
             )
-            message = await inbox.next_msg(ATTEMPT_SECONDS)
+            message = await heeding(inbox.next_msg(ATTEMPT_SECONDS))
         except nats.errors.Error as error:
             # A late answer must not be taken for the answer to a later pull, so the inbox goes with it; a job
             # in it comes back after ack_wait.

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from nats.aio.msg import Msg
 
 from tests.conftest import eventually, nats_settings
 from wanimage.bus import Bus
@@ -166,3 +167,25 @@ def test_every_stored_subject_belongs_to_its_stream() -> None:
     for config in streams():
         for pattern in config.subjects:
             assert stream_of(pattern.replace("*", "x").replace(">", "x")) == config.name
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_listener_that_is_cancelled_as_a_message_arrives_ends(bus: Bus, turns: int) -> None:
+    # In Python 3.11 `asyncio.wait_for`, under the client's `next_msg`, returns the message and the
+    # cancellation is gone: whoever waits for the task's end would wait for ever.
+    async with bus.listen("wan.progress.x") as messages:
+        queue = messages._subscription._pending_queue
+
+        async def follow() -> None:
+            while True:
+                await messages.next(60)
+
+        following = asyncio.create_task(follow())
+        await eventually(lambda: bool(queue._getters))
+        queue.put_nowait(Msg(bus.client))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        following.cancel()
+        done, _ = await asyncio.wait({following}, timeout=1)
+        following.cancel()  # or this test would hang where it should fail
+        assert done, "the cancellation was lost"

@@ -42,9 +42,13 @@ def main() -> None:
     parser.add_argument("--size", choices=["nano", "tiny", "paper"], default="nano")
     parser.add_argument("--steps", type=int, help="optimiser steps; the decay of the rate follows")
     parser.add_argument(
-        "--start", type=Path, help="folder with an earlier stage's mot.safetensors to go on from"
+        "--start",
+        type=Path,
+        help="folder with an earlier stage's mot.safetensors to go on from, without easy scenes",
     )
+    parser.add_argument("--seed", type=int, help="of weights, data and noise; another one for a later stage")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
     arguments = parser.parse_args()
@@ -53,6 +57,11 @@ def main() -> None:
     config: VisualizerTraining = getattr(VisualizerTraining, arguments.size)()
     if arguments.steps:
         config = replace(config, loop=replace(config.loop, steps=arguments.steps))
+    if arguments.seed is not None:
+        loop, data = replace(config.loop, seed=arguments.seed), replace(config.data, seed=arguments.seed)
+        config = replace(config, loop=loop, data=data)
+    if arguments.start:
+        config = replace(config, data=replace(config.data, easy_steps=0))
     run(
         config,
         arguments.family,
@@ -61,6 +70,7 @@ def main() -> None:
         arguments.precision,
         resume=arguments.resume,
         start=arguments.start,
+        fused=arguments.compile,
     )
 
 
@@ -73,6 +83,7 @@ def run(
     *,
     resume: bool,
     start: Path | None = None,
+    fused: bool = False,
 ) -> Mot:
     """Train one stage from the frozen parts in `family`; returns the model with the averaged weights.
 
@@ -86,6 +97,9 @@ def run(
         init_from_understanding(mot, understanding.model)
     else:
         go_on_from(mot, start)
+    if fused:  # a block at a time: shapes change with every batch, blocks do not
+        for block in [*mot.blocks, *(mot.connector.blocks if mot.connector else ())]:
+            block.compile(dynamic=True)
     batches = Batches(understanding, vae, config.model, config.data, "fp32")
     weights_of = channel_weights(vae, batches.base_latents(32))
     log.info("channel weights %.2f to %.2f", float(weights_of.min()), float(weights_of.max()))

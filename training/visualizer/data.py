@@ -1,16 +1,16 @@
 """Batches for the visualizer: worlds become latents, captions become keys and values, both by frozen models.
 
 A batch is a pure function of the step. It is a list of groups because the tasks have different shapes: base
-pictures, other aspects, and by turns series and references. Nothing is cached: painting and encoding a fresh
-picture takes a third of the time of learning from it.
+pictures, other aspects, and by turns series and references. After `distinct_steps` the tasks come round again
+with new noise and new drops; their latents are kept, because encoding takes a third of the time of learning.
 
 Letters: B rows, N noisy tokens, C clean tokens, L context tokens, Z latent channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class DataConfig:
     """Pictures after references, the steps between."""
     easy_steps: int = 0
     """Steps at the start that show only `first_words`: few objects, empty grounds, the base grid."""
+    distinct_steps: int = 1200
+    """Steps whose tasks differ; after them the same tasks return. Their latents take 0.3 GB at nano size."""
     drop_text: float = 0.1
     """Renders whose prompts are emptied, for text guidance."""
     drop_references: float = 0.2
@@ -71,12 +73,22 @@ class Batches:
     mot: MotConfig
     config: DataConfig
     precision: str
+    kept: dict[Hashable, list[Tensor]] = field(default_factory=dict)
+    """Latents of tasks that return, fp16."""
 
     def batch_at(self, step: int) -> list[Group]:
         """The groups of a step."""
+        drops = np.random.default_rng((self.config.seed, step, 1))
+        first, easy = step % self.config.distinct_steps, step < self.config.easy_steps
+        groups = self._easy_tasks(first) if easy else self._mixed_tasks(first)
+        return [self.group(name, some, drops, (first, easy, name)) for name, some in groups.items() if some]
+
+    def _easy_tasks(self, step: int) -> dict[str, list[Task]]:
         rng = np.random.default_rng((self.config.seed, step))
-        if step < self.config.easy_steps:
-            return [self.group("single", [first_words(rng) for _ in range(self.config.singles)], rng)]
+        return {"single": [first_words(rng) for _ in range(self.config.singles)]}
+
+    def _mixed_tasks(self, step: int) -> dict[str, list[Task]]:
+        rng = np.random.default_rng((self.config.seed, step))
         tasks = [text_to_image(rng) for _ in range(self.config.singles)]
         # Apart, base pictures need no padding to the longest banner.
         groups = {"single": [task for task in tasks if task.shots[0].grid == BASE]}
@@ -85,7 +97,7 @@ class Batches:
             groups["series"] = [series(rng) for _ in range(self.config.series)]
         else:
             groups["references"] = [after_references(rng) for _ in range(self.config.references)]
-        return [self.group(name, some, rng) for name, some in groups.items() if some]
+        return groups
 
     @torch.no_grad()
     def base_latents(self, count: int) -> Tensor:
@@ -95,18 +107,29 @@ class Batches:
         return torch.stack(encode_shots(self.vae, shots)).transpose(1, 2).unflatten(2, BASE)
 
     @torch.no_grad()
-    def group(self, name: str, tasks: Sequence[Task], rng: np.random.Generator | None) -> Group:
-        """Encode tasks. With `rng`, texts and references are dropped and series spread along t at random."""
+    def group(
+        self, name: str, tasks: Sequence[Task], rng: np.random.Generator | None, key: Hashable = None
+    ) -> Group:
+        """Encode tasks. With `rng`, texts and references are dropped and series spread along t at random;
+        with a `key`, latents are kept under it for the next time."""
         conditions = [self._condition(task, rng) for task in tasks]
         with autocast(self.precision):
             text, layout = read(self.understanding, conditions, self.mot.rope, self.mot.text_scope)
-            kept = [t.references if c.references else () for t, c in zip(tasks, conditions, strict=True)]
-            shots = [shot for task in tasks for shot in task.shots] + [shot for row in kept for shot in row]
-            encoded = encode_shots(self.vae, shots)
-        count = sum(len(task.shots) for task in tasks)
-        latents = rows_of(encoded[:count], [len(task.shots) for task in tasks])
-        clean = rows_of(encoded[count:], [len(row) for row in kept])
-        return Group(name, text, layout, latents, clean)
+            encoded = self._encoded(tasks, key)
+        shots = [[encoded.pop(0) for _ in task.shots] for task in tasks]
+        references = [[encoded.pop(0) for _ in task.references] for task in tasks]
+        seen = [row if c.references else [] for row, c in zip(references, conditions, strict=True)]
+        return Group(name, text, layout, rows_of(shots), rows_of(seen))
+
+    def _encoded(self, tasks: Sequence[Task], key: Hashable) -> list[Tensor]:
+        """Latents of all shots, then of all references."""
+        if key not in self.kept:
+            shots = [shot for task in tasks for shot in task.shots]
+            encoded = encode_shots(self.vae, shots + [shot for task in tasks for shot in task.references])
+            if key is None:
+                return encoded
+            self.kept[key] = [latent.half() for latent in encoded]
+        return [latent.float() for latent in self.kept[key]]
 
     def _condition(self, task: Task, rng: np.random.Generator | None) -> Condition:
         condition = condition_of(task, self.understanding)
@@ -139,7 +162,7 @@ def encode_shots(vae: Vae, shots: Sequence[Shot]) -> list[Tensor]:
         by_grid.setdefault(shot.grid, []).append(index)
     for indices in by_grid.values():
         planes = premultiplied(torch.from_numpy(np.stack([paint(shots[i]) for i in indices])))
-        latents = vae.encode(planes.contiguous(memory_format=torch.channels_last)).float()
+        latents = vae.encode(planes).float()
         for i, latent in zip(indices, latents.flatten(2).transpose(1, 2), strict=True):
             found[i] = latent
     return [latent for latent in found if latent is not None]
@@ -150,14 +173,8 @@ def paint(shot: Shot) -> np.ndarray:
     return render(shot.scene, shot.grid[0] * CELL, shot.grid[1] * CELL)
 
 
-def rows_of(parts: list[Tensor], counts: list[int]) -> Tensor:
-    """Join consecutive parts `[n, Z]` into rows of `counts` parts each and pad: `[B, N, Z]`."""
-    rows, first = [], 0
-    for count in counts:
-        rows.append(torch.cat(parts[first : first + count]) if count else torch.zeros(0, _channels(parts)))
-        first += count
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-
-def _channels(parts: list[Tensor]) -> int:
-    return parts[0].shape[1] if parts else 0
+def rows_of(rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Join the parts `[n, Z]` of each row and pad: `[B, N, Z]`; rows without parts are empty."""
+    channels = next((part.shape[1] for row in rows for part in row), 0)
+    joined = [torch.cat(list(row)) if row else torch.zeros(0, channels) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(joined, batch_first=True)

@@ -40,12 +40,15 @@ class Painter:
         i + j."""
         with autocast(self.precision):
             branches = self._branches(tasks, sampler)
-            noise = [
-                picture_noise(seed + 100 * i + j, (48, *shot.grid)).flatten(1).T
-                for i, task in enumerate(tasks)
-                for j, shot in enumerate(task.shots)
-            ]
-            x = rows_of(noise, [len(task.shots) for task in tasks])
+            x = rows_of(
+                [
+                    [
+                        picture_noise(seed + 100 * i + j, (48, *shot.grid)).flatten(1).T
+                        for j, shot in enumerate(task.shots)
+                    ]
+                    for i, task in enumerate(tasks)
+                ]
+            )
 
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.full((len(x),), t)
@@ -59,8 +62,7 @@ class Painter:
     def _branches(self, tasks: Sequence[Task], sampler: SamplerConfig) -> list[Context]:
         """Contexts with prompt; then, if guided, without prompt; then without references too."""
         full = [condition_of(task, self.understanding) for task in tasks]
-        references = encode_shots(self.vae, [shot for task in tasks for shot in task.references])
-        clean = rows_of(references, [len(task.references) for task in tasks])
+        clean = rows_of([encode_shots(self.vae, task.references) for task in tasks])
         contexts = [self._context(full, clean)]
         image_guided = sampler.image_guidance != 1 and any(task.references for task in tasks)
         if sampler.guidance != 1 or image_guided:
