@@ -3,7 +3,8 @@
     python benchmarks/turn.py [--turns 5]
 
 Both sides run in one go, alternating, on the same weights, seed and sampling, so the same text comes out
-(which is counted). Starts a stack of its own. Prints a table, then one JSON line.
+(which is counted); turns with previews are measured apart. Starts a stack of its own. Prints a table, then
+one JSON line.
 """
 
 import argparse
@@ -52,12 +53,14 @@ class Turn:
     stages: dict[str, float] = field(default_factory=dict)
 
 
-async def through_services(planner: planner_pb2_grpc.PlannerServiceStub, turn_seed: int) -> Turn:
+async def through_services(
+    planner: planner_pb2_grpc.PlannerServiceStub, turn_seed: int, *, previews: bool = False
+) -> Turn:
     """One turn as a client sees it."""
     turn, began = Turn(), time.perf_counter()
     planned: dict[int, float] = {}
     previewed: set[int] = set()
-    options = types_pb2.TurnOptions(previews=True, sampling=types_pb2.SamplingOptions(seed=turn_seed))
+    options = types_pb2.TurnOptions(previews=previews, sampling=types_pb2.SamplingOptions(seed=turn_seed))
     request = planner_pb2.GenerateRequest(user=types_pb2.UserMessage(text=PROMPT), options=options)
     async for response in planner.Generate(request, timeout=300):
         event, now = response.event, time.perf_counter()
@@ -155,19 +158,22 @@ async def measure(turns: int, stack: Stack) -> dict[str, object]:
         pipeline = Pipeline(
             await PlannerEngine.load(family), VisualizerEngine(family), VaeEngine.load(family)
         )
-        served, direct = [], []
+        served, shown, direct = [], [], []
         for number in range(turns + 1):  # the first of each warms up
-            served.append(await through_services(planner, SEED + 100 * number))
-            direct.append(await pipeline.turn(SEED + 100 * number))
-        found = summary(served[1:], direct[1:])
+            seed = SEED + 100 * number
+            served.append(await through_services(planner, seed))
+            direct.append(await pipeline.turn(seed))
+            # Another seed, or its pictures would be answered from the results of the first.
+            shown.append(await through_services(planner, seed + 50, previews=True))
+        found = summary(served[1:], shown[1:], direct[1:])
         pipeline.planner.close()
     found["stack_resident_gib"] = resident_gib(stack.pid)
     found["ready_s"] = max(part.seconds for part in stack.parts.values())
     return found
 
 
-def summary(served: list[Turn], direct: list[Turn]) -> dict[str, object]:
-    """Medians of both sides; overhead is the median over turns of served / direct - 1."""
+def summary(served: list[Turn], shown: list[Turn], direct: list[Turn]) -> dict[str, object]:
+    """Medians; overhead is the median over turns of served / direct - 1, both without previews."""
     median = statistics.median
     pairs = list(zip(served, direct, strict=True))
     return {
@@ -175,8 +181,9 @@ def summary(served: list[Turn], direct: list[Turn]) -> dict[str, object]:
         "same_text": sum(a.text == b.text for a, b in pairs),
         "pictures": sum(len(a.pictures) for a in served),
         "first_token_s": median(turn.first_token for turn in served),
-        "boi_to_preview_s": median(s for turn in served for s in turn.previews),
+        "boi_to_preview_s": median(s for turn in shown for s in turn.previews),
         "boi_to_picture_s": median(s for turn in served for s in turn.pictures),
+        "boi_to_picture_with_previews_s": median(s for turn in shown for s in turn.pictures),
         "turn_s": median(turn.total for turn in served),
         "in_process_turn_s": median(turn.total for turn in direct),
         "in_process_picture_s": median(s for turn in direct for s in turn.pictures),

@@ -81,14 +81,17 @@ def train(
 ) -> LoopState:
     """Train `module`'s parameters that require gradients; return the final state (`.ema` is what ships).
 
-    Writes `out/checkpoint.safetensors`, `out/checkpoint.json` and `out/metrics.json` every `save_every`
-    steps. With `resume` an existing checkpoint made by the same config continues; one made by another
-    config raises `ValueError`, because the lineage would lie.
+    Writes `out/checkpoint-<step>.safetensors`, `out/checkpoint.json` and `out/metrics.json` every
+    `save_every` steps and calls `on_save` after it; for a run that is resumed at its end, once. With `resume`
+    an existing checkpoint made by the same config continues; one made by another config raises `ValueError`,
+    because the lineage would lie.
     """
     out.mkdir(parents=True, exist_ok=True)
     state = _fresh_state(module, config)
     if resume and (out / "checkpoint.json").exists():
         _load(state, config, out)
+    if state.step == config.steps and on_save is not None:
+        on_save(state)
     trainable = [p for p in module.parameters() if p.requires_grad]
     module.train()
     started = time.perf_counter()

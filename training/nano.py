@@ -6,7 +6,7 @@
 |---|---|---|
 | vae | pictures to latents and back | 40 min |
 | understanding | to plan: text, pictures, markup | 60 min |
-| visualizer | to draw what was planned, on the two frozen ones | 60 min |
+| visualizer | to draw what was planned, on the two frozen ones | 150 min |
 
 A stage that was stopped goes on from its last checkpoint when this is run again; a finished one is exported
 again in seconds. The manifest is written last, over everything.
@@ -27,10 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/nano"), help="checkpoints, metrics and plots")
     parser.add_argument("--weights", type=Path, default=Path("weights/nano"), help="where the family goes")
+    parser.add_argument("--size", choices=["nano", "tiny"], default="nano", help="tiny: a try-out of seconds")
     arguments = parser.parse_args()
     for stage in STAGES:
         command = [sys.executable, "-m", f"training.{stage}", "--out", str(arguments.out / stage)]
-        command += ["--resume", "--export", str(arguments.weights)]
+        command += ["--size", arguments.size, "--resume", "--export", str(arguments.weights)]
         if stage == "visualizer":  # stands on the two parts that were just exported
             command += ["--family", str(arguments.weights)]
         print(f"== {stage}: {' '.join(command[1:])}", flush=True)

@@ -8,6 +8,7 @@ waits for a large one.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +21,17 @@ from wanimage import telemetry
 from wanimage.errors import Cancelled
 from wanimage.images import Rgba
 
+TELL_SECONDS = 0.1
+"""Least time between two reports of one render. Each report wakes five processes, and on two cores that
+interrupts the step; a small render's dozen steps take 0.2 s."""
 MAX_CELLS = 1024
 """Cells denoised in one step: 16 base pictures. A single render may be larger; it then runs alone."""
 
 log = telemetry.logger(__name__)
 
 OnStep = Callable[[int, int, Sequence[Rgba]], None]
-"""Called on the event loop after a step: step, steps, previews (none unless asked for)."""
+"""Called on the event loop after the first step and some later ones: step, steps, previews (none unless asked
+for)."""
 
 
 @dataclass(eq=False)
@@ -43,6 +48,8 @@ class Ticket:
     state: RenderState | None = field(default=None, repr=False)
     told: int = 0
     """The last step told of; a Heun step takes two evaluations and is told once."""
+    next_tell: float = 0.0
+    """When the next step may be told of, by `time.monotonic`."""
 
     def settle(self, result: list[Tensor] | BaseException) -> None:
         """Called on the engine thread."""
@@ -50,7 +57,7 @@ class Ticket:
 
     def tell(self, step: int, steps: int, previews: Sequence[Rgba]) -> None:
         """Called on the engine thread."""
-        self.told = step
+        self.told, self.next_tell = step, time.monotonic() + TELL_SECONDS
         self._call(self.on_step, step, steps, previews)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -172,7 +179,7 @@ class StepLoop:
         for ticket in self._active:
             state = _state(ticket)
             try:
-                if state.step > ticket.told:
+                if state.step > ticket.told and time.monotonic() >= ticket.next_tell:
                     previews = self._engine.preview(state) if ticket.previews else ()
                     ticket.tell(state.step, state.steps, previews)
                 if state.done:

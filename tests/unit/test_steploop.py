@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from services.visualizer import steploop
 from services.visualizer.engine import PictureSpec, RenderSpec
 from services.visualizer.previews import MAX_PREVIEWS_BYTES, encode_previews
 from services.visualizer.steploop import StepLoop
@@ -156,6 +158,24 @@ async def test_stopping_cancels_whoever_waits(engine: CountingEngine) -> None:
 
     with pytest.raises(Cancelled):
         await waiting
+
+
+async def test_steps_are_reported_at_once_and_then_seldom(
+    loop: StepLoop, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 100.0
+    monkeypatch.setattr(steploop, "time", SimpleNamespace(monotonic=lambda: clock))
+    steps: list[int] = []
+    picture = PictureSpec(prompt="slow", grid=(1, 1), seed=0)
+    spec = RenderSpec(pictures=(picture,), sampler=SamplerConfig(steps=20))
+    render = asyncio.create_task(loop.render(spec, lambda step, *_: steps.append(step)))
+    for done in range(20):
+        await eventually(lambda: len(engine.companies) == done and engine.waiting)  # noqa: B023
+        clock = 100.0 + 0.03 * done
+        engine.permits.release()
+    await render
+
+    assert steps == [1, 5, 9, 13, 17]
 
 
 def test_previews_of_the_largest_series_fit_a_message() -> None:

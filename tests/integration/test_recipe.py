@@ -1,0 +1,46 @@
+"""The recipe of a family, from nothing to a manifest, at the tiny size."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.vae.engine import VaeEngine
+from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
+from wanimage.weights import Family
+
+
+def train(out: Path, weights: Path) -> str:
+    command = [sys.executable, "-m", "training.nano", "--size", "tiny"]
+    command += ["--out", str(out), "--weights", str(weights)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()[-1].removeprefix("== family ")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    folder = tmp_path_factory.mktemp("recipe")
+    return folder / "runs", folder / "tiny", train(folder / "runs", folder / "tiny")
+
+
+def test_the_recipe_trains_a_family_that_draws(trained: tuple[Path, Path, str]) -> None:
+    _, weights, digest = trained
+    family = Family.load(weights)
+    assert family.digest == digest
+    spec = RenderSpec(pictures=(PictureSpec(prompt="a fox", grid=(4, 6), seed=1),))
+    (latent,) = VisualizerEngine(family, precision="fp32").render(spec)
+    (picture,) = VaeEngine.load(family).decode([latent.numpy()])
+    assert picture.shape == (64, 96, 4)
+    assert picture.std() > 0
+
+
+def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights(
+    trained: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    runs, _, digest = trained
+    checkpoints = {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")}
+    assert len(checkpoints) == 6, checkpoints
+    assert train(runs, tmp_path / "tiny") == digest
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")} == checkpoints
