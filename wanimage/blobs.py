@@ -1,6 +1,6 @@
 """Blobs in S3: content-addressed, verified on read, shared by nobody but their tenant.
 
-The key of a blob is `<tenant>/<sha256>` (docs/bus.md). Bytes never change under a key, so an upload is
+The key of a blob is `<tenant>/<sha256>` (docs/bus.md). Bytes never change under a key, so a large upload is
 skipped when the key exists, reads may be cached for ever, and a half-written blob is found by its hash.
 `Blobs` speaks asyncio; under it the synchronous `minio` client works in threads. When S3 is away every call
 raises `Unavailable` within 5 seconds, and the same `Blobs` works again once S3 does.
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 2.5
 """Longest silence of S3 within one request. With one retry of connecting, a call ends within 5 s."""
+ASK_BYTES = 256 * 1024
+"""Blobs of this size or more are only sent when S3 lacks them; with smaller ones asking costs as much as
+sending."""
 THREADS = 8
 CACHE_BYTES = 256 * 1024 * 1024
 """Verified blobs kept in memory; the least recently used leave first."""
@@ -109,11 +112,11 @@ class Blobs:
     async def put(
         self, tenant: str, data: bytes, media_type: str, *, dtype: str = "", shape: Sequence[int] = ()
     ) -> BlobRef:
-        """Store `data` and name it; nothing is uploaded when the key exists. Raises InvalidInput,
+        """Store `data` and name it; large data is not sent when the key exists. Raises InvalidInput,
         Unavailable."""
         digest = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         key = key_of(tenant, digest)
-        if key not in self._cache and not await self._call(key, lambda: self._exists(key, len(data))):
+        if key not in self._cache:
             await self._call(key, lambda: self._upload(key, data, media_type))
         self._remember(key, data)
         return BlobRef(sha256=digest, size=len(data), media_type=media_type, dtype=dtype, shape=list(shape))
@@ -221,6 +224,8 @@ class Blobs:
         return held.size == size  # a half-written one is written again
 
     def _upload(self, key: str, data: bytes, media_type: str) -> None:
+        if len(data) >= ASK_BYTES and self._exists(key, len(data)):
+            return
         arguments: dict[str, Any] = {
             "data": io.BytesIO(data),
             "length": len(data),

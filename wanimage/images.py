@@ -2,6 +2,7 @@
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,11 @@ _OUTPUT = {
     pb.IMAGE_FORMAT_PNG: ("PNG", "image/png"),
     pb.IMAGE_FORMAT_WEBP: ("WEBP", "image/webp"),
     pb.IMAGE_FORMAT_JPEG: ("JPEG", "image/jpeg"),
+}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": 3},  # a third of the default's time for an eighth more bytes
+    "WEBP": {"lossless": True},
+    "JPEG": {"quality": 95},
 }
 
 Rgba = NDArray[np.uint8]
@@ -65,8 +71,7 @@ def encode(picture: Rgba, image_format: pb.ImageFormat = pb.IMAGE_FORMAT_PNG) ->
         flat.paste(image, mask=image.getchannel("A"))
         image = flat
     buffer = io.BytesIO()
-    options = {"lossless": True} if name == "WEBP" else {"quality": 95} if name == "JPEG" else {}
-    image.save(buffer, name, **options)
+    image.save(buffer, name, **_OPTIONS[name])
     return buffer.getvalue(), media_type
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import eventually, stack_settings
-from wanimage.blobs import Blobs, key_of
+from wanimage.blobs import ASK_BYTES, Blobs, key_of
 from wanimage.config import Settings
 from wanimage.errors import DataLoss, InvalidInput, NotFound, Unavailable
 from wanimage.stack import LocalStack
@@ -56,28 +56,31 @@ async def test_put_names_bytes_by_their_hash(blobs: Blobs, settings: Settings, t
     assert await fresh_get(settings, tenant, ref) == b"picture"
 
 
-async def test_put_skips_upload_when_key_exists(
+async def test_put_skips_a_large_upload_when_the_key_exists(
     blobs: Blobs, settings: Settings, raw: minio.Minio, tenant: str
 ) -> None:
-    ref = await blobs.put(tenant, b"once", "image/png")
+    once = bytes(ASK_BYTES)
+    ref = await blobs.put(tenant, once, "image/png")
     first = raw.stat_object(bucket_name=settings.s3_bucket, object_name=key_of(tenant, ref.sha256))
     async with await Blobs.connect(settings) as other:
-        assert await other.put(tenant, b"once", "image/png") == ref
+        assert await other.put(tenant, once, "image/png") == ref
     second = raw.stat_object(bucket_name=settings.s3_bucket, object_name=key_of(tenant, ref.sha256))
 
     assert second.last_modified == first.last_modified
     assert second.etag == first.etag
 
 
+@pytest.mark.parametrize("size", [5, ASK_BYTES + 5])
 async def test_put_replaces_a_half_written_blob(
-    blobs: Blobs, settings: Settings, raw: minio.Minio, tenant: str
+    blobs: Blobs, settings: Settings, raw: minio.Minio, tenant: str, size: int
 ) -> None:
-    key = key_of(tenant, hashlib.sha256(b"whole").hexdigest())
-    overwrite(raw, settings, key, b"who")
+    whole = bytes(size)
+    key = key_of(tenant, hashlib.sha256(whole).hexdigest())
+    overwrite(raw, settings, key, whole[: size // 2])
 
-    ref = await blobs.put(tenant, b"whole", "image/png")
+    ref = await blobs.put(tenant, whole, "image/png")
 
-    assert await fresh_get(settings, tenant, ref) == b"whole"
+    assert await fresh_get(settings, tenant, ref) == whole
 
 
 async def test_get_refuses_bytes_whose_hash_differs(

@@ -1,7 +1,7 @@
 """`python -m training.visualizer --out runs/nano/visualizer --export weights/nano [--resume] [--steps N]`.
 
 Needs the frozen parts in the family folder: understanding/ and vae.*, made by the two stages before.
-About an hour on two cores at the nano size; a checkpoint every few minutes.
+Two and a half hours on two cores at the nano size; a checkpoint every few minutes.
 """
 
 from __future__ import annotations

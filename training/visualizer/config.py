@@ -21,9 +21,9 @@ class VisualizerTraining:
 
     @staticmethod
     def nano() -> VisualizerTraining:
-        """The shipped size: 128 px, about an hour on two cores."""
-        loop = LoopConfig(steps=2250, lr=1e-3, ema=0.998, decay=0.4, save_every=250, prefetch=False)
-        data = DataConfig(singles=36, series=2, references=6, easy_steps=1520)
+        """The shipped size: 128 px, about two and a half hours on two cores."""
+        loop = LoopConfig(steps=8000, lr=1e-3, ema=0.998, decay=0.3, save_every=250, prefetch=False)
+        data = DataConfig(singles=36, series=2, references=6, easy_steps=1500)
         return VisualizerTraining(model=MotConfig.nano(), loop=loop, data=data)
 
     @staticmethod

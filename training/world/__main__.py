@@ -1,11 +1,12 @@
-"""`python -m training.world fetch|preview`: get the icons; draw scenes or stories with their verdicts."""
+"""`python -m training.world fetch|preview`: get the icons; draw scenes, stories or portraits with their
+verdicts."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from training.world import assets
-from training.world.preview import scene_sheet, story_sheet
+from training.world.preview import portrait_sheet, scene_sheet, story_sheet
 from training.world.sample import SPLITS
 from wanimage.errors import WanError
 
@@ -20,11 +21,16 @@ def main() -> None:
     sheet.add_argument("--seed", type=int, default=0)
     sheet.add_argument("--n", type=int, default=20, help="scenes, or stories")
     sheet.add_argument("--split", default="train", choices=SPLITS)
-    sheet.add_argument("--stories", action="store_true", help="stories instead of single scenes")
+    kind = sheet.add_mutually_exclusive_group()
+    kind.add_argument("--stories", action="store_true", help="stories instead of single scenes")
+    kind.add_argument("--portraits", action="store_true", help="portraits instead of scenes")
     arguments = parser.parse_args()
     try:
         if arguments.command == "fetch":
             assets.fetch()
+        elif arguments.portraits:
+            portrait_sheet(arguments.out, arguments.n, arguments.seed)
+            print(arguments.out)
         else:
             draw = story_sheet if arguments.stories else scene_sheet
             draw(arguments.out, arguments.n, arguments.seed, arguments.split)

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from training.world import portraits
 from training.world.caption import caption
 from training.world.dialogue import sample_dialogue
+from training.world.portraits import sample_portrait
 from training.world.render import render
 from training.world.sample import sample_scene
 from training.world.scene import Scene
@@ -54,6 +56,18 @@ def story_sheet(out: Path, count: int = 4, seed: int = 0, split: str = "train", 
             height, width = (side * SIDE // max(picture.grid) for side in picture.grid)
             cells.append(Cell(render(picture.scene, height, width), picture.prompt, picture.scene))
         cells += [Cell(blank, "")] * (-len(cells) % columns)
+    write_sheet(out, cells, columns)
+
+
+def portrait_sheet(out: Path, count: int = 20, seed: int = 0, columns: int = 5) -> None:
+    """Write a PNG of random portraits with their captions, and what the verifier misreads."""
+    rng = np.random.default_rng(seed)
+    cells = []
+    for _ in range(count):
+        portrait = sample_portrait(rng)
+        picture = portraits.draw(portrait, SIDE)
+        wrong = [f"{f.attribute}: {f.found}" for f in portraits.verify(portrait, picture) if not f.passed]
+        cells.append(Cell(picture, "; ".join([portrait.phrase, *wrong])))
     write_sheet(out, cells, columns)
 
 
