@@ -13,11 +13,12 @@ from tests.families import build_family
 from training.vae.export import load as load_vae
 from training.visualizer.__main__ import run
 from training.visualizer.config import VisualizerTraining
-from training.visualizer.data import Batches, Group
+from training.visualizer.data import Batches, Group, emphasised
 from training.visualizer.loss import channel_weights, visualizer_loss
-from training.visualizer.tasks import BASE, Task, after_references, series, text_to_image
+from training.visualizer.tasks import BASE, Shot, Task, after_references, series, text_to_image
 from training.world import assets
 from training.world.sample import in_split
+from training.world.scene import Background, Scene, SceneObject
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import TextScope
 from wanimage.models.mot import Mot
@@ -91,6 +92,35 @@ def test_batches_depend_on_the_step_alone(batches):
     assert [g.name for g in batches.batch_at(5) if g.name not in ("single", "wide")] == ["series"]
 
 
+def test_tasks_return_with_their_latents_and_with_new_drops(family, understanding, monkeypatch):
+    data = replace(TINY.data, distinct_steps=2, drop_text=0.5)
+    batches = Batches(understanding, load_vae(family), TINY.model, data, "fp32")
+    first = batches.batch_at(0)
+    monkeypatch.setattr(batches.vae, "encode", lambda _: pytest.fail("latents were not kept"))
+    again = [batches.batch_at(step) for step in range(2, 12, 2)]
+    for groups in again:
+        for a, b in zip(first, groups, strict=True):
+            assert torch.equal(a.latents, b.latents)
+    lengths = {tuple(g.layout.context.mask.sum().item() for g in groups) for groups in [first, *again]}
+    assert len(lengths) > 1, "the same prompts were dropped every time"
+
+
+def test_easy_scenes_do_not_return_in_the_mixture(family, understanding):
+    data = replace(TINY.data, distinct_steps=2, easy_steps=2)
+    batches = Batches(understanding, load_vae(family), TINY.model, data, "fp32")
+    easy, mixed = batches.batch_at(0), batches.batch_at(2)
+    assert len(easy[0].latents) == data.singles
+    assert not torch.equal(easy[0].latents[:1], mixed[0].latents[:1])
+
+
+def test_cells_under_an_object_weigh_more():
+    scene = Scene((SceneObject("fox", cx=0.25, cy=0.75, size=0.25),), Background.plain("white"))
+    weights = emphasised(Shot(scene, (8, 8)), 4.0).reshape(8, 8)
+    assert weights[6, 2] == weights[5, 1] == 4
+    assert weights[2].eq(1).all()
+    assert 4 <= (weights == 4).sum() <= 9
+
+
 def test_layout_fits_the_latents(batches):
     for step in range(6):
         for group in batches.batch_at(step):
@@ -98,6 +128,7 @@ def test_layout_fits_the_latents(batches):
             assert group.layout.clean.kind.shape == group.clean.shape[:2]
             assert group.layout.context.kind.shape == group.text[0][0].shape[::2]
             assert not group.latents[~group.layout.noisy.mask].any()
+            assert (group.weights > 0).equal(group.layout.noisy.mask)
 
 
 def test_chapters_of_a_series_read_as_they_would_alone(understanding):

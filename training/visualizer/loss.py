@@ -1,8 +1,8 @@
-"""The flow-matching loss over all groups of a batch, a mean over real latent tokens.
+"""The flow-matching loss over all groups of a batch, a weighted mean over real latent tokens.
 
 All latent channels have unit variance, but the decoder does not make equally much of each: between the
 loudest and the faintest lies a factor of ten in pixels. Channels are weighed by the root of that, halfway to
-pixel error.
+pixel error. Cells that an object covers count more than empty ones (`DataConfig.emphasis`).
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ def visualizer_loss(
     `weights` `[Z]` are those of `channel_weights`.
     """
     assert isinstance(mot, Mot), type(mot)
-    total, tokens, numbers = torch.zeros(()), 0, {}
+    total, weight, numbers = torch.zeros(()), torch.zeros(()), {}
     for group in groups:
         error = velocity_error(mot, group, generator, weights)
-        total, tokens = total + error.sum(), tokens + len(error)
+        cells = group.weights[group.layout.noisy.mask]
+        total, weight = total + (error * cells).sum(), weight + cells.sum()
         numbers[group.name] = float(error.detach().mean())
-    return total / tokens, numbers
+    return total / weight, numbers
 
 
 def velocity_error(mot: Mot, group: Group, generator: torch.Generator, weights: Tensor) -> Tensor:
