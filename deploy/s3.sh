@@ -24,12 +24,15 @@ umask 077
     printf ']}\n'
 } >"$config"
 
-# No identity may create buckets: the bucket is made here, once the master answers. Health waits for $made.
+# No identity may create buckets: the bucket is made here, once a volume server has joined the master (before
+# that, the first upload would wait for it). Health waits for $made.
+ask() { # COMMAND: of the shell of weed
+    echo "$1" | weed shell -master="$master" 2>/dev/null
+}
 rm -f "$made"
 (
-    until echo "s3.bucket.create -name $bucket" | weed shell -master="$master" >/dev/null 2>&1; do
-        sleep 1
-    done
+    until ask volume.list | grep -q '(volume:[0-9]*/[1-9]'; do sleep 1; done
+    until ask s3.bucket.list | grep -qw "$bucket"; do ask "s3.bucket.create -name $bucket" >/dev/null || sleep 1; done
     : >"$made"
 ) &
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -154,12 +154,9 @@ async def test_wrong_password_is_refused(nats_url: str, buses: dict[str, Bus]) -
         await Bus.connect(settings(nats_url, "vae", "guess"), patience=2.0)
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """SeaweedFS started by deploy/s3.sh, with its bucket."""
-    folder = tmp_path_factory.mktemp("s3")
-    names = ("s3", "master", "filer", "volume", "s3.grpc", "master.grpc", "filer.grpc", "volume.grpc")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+@contextmanager
+def running_s3(folder: Path, ports: dict[str, int]) -> Iterator[str]:
+    """SeaweedFS started by deploy/s3.sh, with its bucket; killed at the end, its data kept."""
     environment = {
         "PATH": f"{find_binary('weed').parent}:{os.environ['PATH']}",
         "S3_DATA": str(folder),
@@ -176,6 +173,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         }
     flags = [f"-{name}.port={ports[name]}" for name in ("master", "filer", "volume")]
     flags += [f"-{name}.port.grpc={ports[name + '.grpc']}" for name in ("s3", "master", "filer", "volume")]
+    (folder / "bucket-made").unlink(missing_ok=True)
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(
@@ -183,9 +181,32 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ) as process,
     ):
         endpoint = f"127.0.0.1:{ports['s3']}"
-        await_healthy(folder / "bucket-made", endpoint, folder / "log")
+        try:
+            await_healthy(folder / "bucket-made", endpoint, folder / "log")
+            yield endpoint
+        finally:
+            process.kill()  # weed waits seconds for its own streams
+
+
+def s3_ports() -> dict[str, int]:
+    names = ("s3", "master", "filer", "volume", "s3.grpc", "master.grpc", "filer.grpc", "volume.grpc")
+    return dict(zip(names, free_ports(len(names)), strict=True))
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_s3(tmp_path_factory.mktemp("s3"), s3_ports()) as endpoint:
         yield endpoint
-        process.kill()  # weed waits seconds for its own streams; the folder is thrown away
+
+
+async def test_s3_is_healthy_again_after_a_restart_with_its_blobs(tmp_path: Path) -> None:
+    ports = s3_ports()
+    with running_s3(tmp_path, ports) as endpoint:
+        async with await Blobs.connect(s3_settings(endpoint, "vae")) as blobs:
+            ref = await blobs.put("acme", b"kept", "image/png")
+    with running_s3(tmp_path, ports) as endpoint:
+        async with await Blobs.connect(s3_settings(endpoint, "planner")) as blobs:
+            assert await blobs.get("acme", ref) == b"kept"
 
 
 def s3_settings(endpoint: str, user: str) -> Settings:
