@@ -31,7 +31,8 @@ from training.world.caption import caption
 from training.world.render import render
 from training.world.sample import sample_scene
 from training.world.scene import VARIANTS, Scene
-from training.world.verify import Report, verify
+from training.world.report import Report
+from training.world.verify import verify
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.sampling import SamplerConfig, Solver

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from training.visualizer.data import paint
 from training.visualizer.tasks import Shot, Task
-from training.world.verify import Report
+from training.world.report import Report
 
 TILE, TEXT, COLUMNS, LINE = 176, 84, 6, 12
 PASSED, FAILED = (0, 110, 0), (190, 0, 0)

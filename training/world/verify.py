@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from training.world import scenery
 from training.world.assets import sprite
 from training.world.concepts import CONCEPTS, SHAPES
+from training.world.report import Finding, Report
 from training.world.scene import VARIANTS, Background, ObjectSpec, Scene, Spec, unit_px
 from wanimage.conditions import COLORS, PLACES, SETTINGS, TIMES
 
@@ -36,38 +37,6 @@ ALPHA_ERROR = 0.1  # most mean opacity of a clear ground
 MIDDLES = (0.24, 0.5, 0.76)  # centers of the columns and rows
 REACH = 0.11  # how far from them an object may stand
 _SIZES = {"small": (0.21, 0.235), "medium": (0.32, 0.35), "large": (0.47, 0.515)}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One property's verdict. `about` names the object (or the background)."""
-
-    property: str  # object | color | size | background | alpha
-    about: str
-    passed: bool
-    found: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """All verdicts of a picture; `unexplained` is the share of its area that the scene leaves open."""
-
-    findings: tuple[Finding, ...]
-    unexplained: float = 0.0
-
-    @property
-    def passed(self) -> bool:
-        """Whether every property holds."""
-        return all(f.passed for f in self.findings)
-
-    def score(self, *properties: str) -> float:
-        """Share of verdicts that hold, of all or of some properties; 1.0 where nothing was asked."""
-        asked = [f.passed for f in self.findings if not properties or f.property in properties]
-        return sum(asked) / len(asked) if asked else 1.0
-
-    def failures(self) -> list[str]:
-        """Readable lines, one a failed property."""
-        return [f"{f.property} of {f.about}: {f.found}" for f in self.findings if not f.passed]
 
 
 class _View:
