@@ -5,7 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.world import assets
+from training.world import assets, clipart
 from training.world.preview import portrait_sheet, scene_sheet, story_sheet
 from training.world.sample import SPLITS
 from wanimage.errors import WanError
@@ -15,7 +15,8 @@ def main() -> None:
     """Parse and run; errors end with status 1 and their way out."""
     parser = argparse.ArgumentParser(prog="python -m training.world", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("fetch", help="download the icons into the cache, once")
+    get = commands.add_parser("fetch", help="download the drawings into the cache, once")
+    get.add_argument("--clipart", action="store_true", help="also the clip art that the VAE is trained on")
     sheet = commands.add_parser("preview", help="draw random scenes with their captions")
     sheet.add_argument("--out", type=Path, default=Path("out/world.png"))
     sheet.add_argument("--seed", type=int, default=0)
@@ -28,6 +29,8 @@ def main() -> None:
     try:
         if arguments.command == "fetch":
             assets.fetch()
+            if arguments.clipart:
+                clipart.fetch()
         elif arguments.portraits:
             portrait_sheet(arguments.out, arguments.n, arguments.seed)
             print(arguments.out)

@@ -4,18 +4,10 @@ The icons are Microsoft's Fluent Emoji (flat), MIT, packed by Iconify as `@iconi
 The package is pinned and its integrity checked; it is cached outside the repository and never copied into it.
 """
 
-import base64
 import colorsys
-import hashlib
 import io
 import json
-import os
 import re
-import tarfile
-import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,34 +17,36 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.world.concepts import CONCEPTS, concept
-from wanimage.conditions import COLORS
-from wanimage.errors import DataLoss, NotFound, Unavailable
-
-PACKAGE, VERSION = "fluent-emoji-flat", "1.2.6"
-INTEGRITY = (
-    "RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw=="  # sha512
+from training.world.packages import (
+    COMMAND,
+    Log,
+    Package,
+    cache_dir,
+    download,
+    npm_file,
+    record_licence,
+    write_atomically,
 )
-DOWNLOAD_MB = 1.2
-REGISTRY_VARIABLE = "npm_config_registry"  # npm's own setting, lower case
-COMMAND = "wan data world fetch"
-_NOTICE = """{package} {version}: Fluent Emoji, Copyright (c) Microsoft Corporation, MIT licence
-Source: https://github.com/microsoft/fluentui-emoji ; licence text: https://spdx.org/licenses/MIT.html
-Packed by Iconify (https://iconify.design) as @iconify-json/{package}.
-"""
+from wanimage.conditions import COLORS
+from wanimage.errors import NotFound
 
-
-def cache_dir() -> Path:
-    """`$WAN_CACHE/world`, or `~/.cache/wanimage/world`."""
-    root = os.environ.get("WAN_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "wanimage") / "world"
+PACKAGE = Package(
+    name="@iconify-json/fluent-emoji-flat",
+    version="1.2.6",
+    integrity="sha512-RY47RgPb47fYUiyrA64sIOL0+UU02s29sXpNBbIQRBUlPlfNFTKUmZDERGuxDs/7yNGWqQYvuaSYM1M4fRXlUw==",
+    megabytes=1.2,
+    licence="MIT",
+    notice="""Fluent Emoji, Copyright (c) Microsoft Corporation, https://github.com/microsoft/fluentui-emoji
+Licence text: https://spdx.org/licenses/MIT.html ; packed by Iconify (https://iconify.design).""",
+)
 
 
 def icons_path() -> Path:
     """The file that holds the world's icons: a JSON object, icon name -> SVG body on a 32x32 view box."""
-    return cache_dir() / f"{PACKAGE}-{VERSION}.json"
+    return cache_dir() / f"{PACKAGE.stem}.json"
 
 
-def fetch(log: Callable[[str], None] = print) -> Path:
+def fetch(log: Log = print) -> Path:
     """Download the icons into the cache unless they are there, and return their file.
 
     Raises Unavailable when the registry cannot be reached, DataLoss when what came is not the pinned package.
@@ -61,36 +55,16 @@ def fetch(log: Callable[[str], None] = print) -> Path:
     if path.exists():
         log(f"{path} is there")
         return path
-    registry = os.environ.get(REGISTRY_VARIABLE, "https://registry.npmjs.org").rstrip("/")
-    url = f"{registry}/@iconify-json/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"
-    log(f"downloading {url} ({DOWNLOAD_MB} MB, MIT) to {path.parent}")
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response:
-            tarball = response.read()
-    except (urllib.error.URLError, OSError) as error:
-        raise Unavailable(f"the npm registry {registry}", f"{error}; `{COMMAND}` needs it once") from error
-    digest = base64.b64encode(hashlib.sha512(tarball).digest()).decode()
-    if digest != INTEGRITY:
-        raise DataLoss(f"{url} is not the pinned package (sha512 {digest}); run `{COMMAND}` again")
-    _write_atomically(path.with_suffix(".LICENSE"), _NOTICE.format(package=PACKAGE, version=VERSION))
-    _write_atomically(path, json.dumps(_select(tarball), indent=0, sort_keys=True))
+    archive = download(PACKAGE, log)
+    record_licence(PACKAGE)
+    write_atomically(path, json.dumps(_select(archive), indent=0, sort_keys=True).encode())
     log(f"wrote {path}")
     return path
 
 
-def _select(tarball: bytes) -> dict[str, str]:
-    with tarfile.open(fileobj=io.BytesIO(tarball)) as archive:
-        member = archive.extractfile("package/icons.json")
-        assert member is not None, "the pinned package holds package/icons.json"
-        icons = json.load(member)["icons"]
+def _select(archive: bytes) -> dict[str, str]:
+    icons = json.loads(npm_file(archive, "icons.json"))["icons"]
     return {c.icon: icons[c.icon]["body"] for c in CONCEPTS.values()}
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.replace(file.name, path)
 
 
 @lru_cache(maxsize=4)
@@ -105,8 +79,24 @@ def rasterise(body: str, view: str, width: int, height: int) -> NDArray[np.uint8
     """An SVG body on a view box as straight RGBA uint8 `[height, width, 4]`."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" width="{width}" height="{height}"'
     svg = f'{head} preserveAspectRatio="none">{body}</svg>'
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, skip_system_fonts=True))
-    return np.array(Image.open(io.BytesIO(png)).convert("RGBA"))
+    return rasterise_svg(svg, width, height)
+
+
+def rasterise_svg(svg: str, width: int, height: int, dpi: float = 0) -> NDArray[np.uint8]:
+    """A whole SVG as straight RGBA uint8 `[height, width, 4]`; `dpi` is needed for lengths in pt or mm.
+
+    Raises ValueError when it is no SVG.
+    """
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, skip_system_fonts=True, dpi=dpi)
+    return np.array(Image.open(io.BytesIO(bytes(png))).convert("RGBA"))
+
+
+def premultiplied(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Straight RGBA uint8 as premultiplied float32: colour 0..255, alpha 0..1."""
+    out = pixels.astype(np.float32)
+    out[..., 3] /= 255
+    out[..., :3] *= out[..., 3:]
+    return out
 
 
 @lru_cache(maxsize=20000)
@@ -115,9 +105,7 @@ def sprite(name: str, color: str | None, px: int) -> NDArray[np.float32]:
 
     Cached and read-only. Raises NotFound naming the command when the icons are not fetched.
     """
-    pixels = rasterise(_body(name, color), _view(name), px, px).astype(np.float32)
-    pixels[..., 3] /= 255
-    pixels[..., :3] *= pixels[..., 3:]
+    pixels = premultiplied(rasterise(_body(name, color), _view(name), px, px))
     pixels.setflags(write=False)
     return pixels
 

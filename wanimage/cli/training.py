@@ -52,9 +52,11 @@ def run_module(module: str, *arguments: str) -> None:
 
 @world.command()
 @report.command
-def fetch() -> None:
+def fetch(
+    clipart: Annotated[bool, typer.Option("--clipart", help="Also the VAE's clip art (25 MB).")] = False,
+) -> None:
     """Download the drawings once (1.2 MB, MIT) into the cache."""
-    run_module("training.world", "fetch")
+    run_module("training.world", "fetch", *(["--clipart"] if clipart else []))
 
 
 @world.command()
