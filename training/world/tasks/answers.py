@@ -1,0 +1,44 @@
+"""Exact answers to questions, and whether a reply gives them."""
+
+import re
+from dataclasses import dataclass
+
+from training.world.talk import NUMBERS
+
+_DIGITS = {word: str(value) for value, word in enumerate(NUMBERS)}
+_WORD = re.compile(r"[a-z0-9.%#-]+")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`key` is the answer itself ("3", "top left", "yes"); `rivals` are the other things one might say.
+
+    `reply` is a whole sentence that gives it, and `steps` the reasoning that leads there, from the graph.
+    """
+
+    key: str
+    reply: str
+    rivals: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    def check(self, said: str) -> bool:
+        """Whether a reply says the key and none of the rivals; numbers may be words or digits."""
+        words = normal(said.rpartition("</think>")[2])
+        for rival in sorted((normal(r) for r in self.rivals), key=len, reverse=True):
+            if len(rival) > len(normal(self.key)):
+                words, hits = _take(words, rival)
+                if hits:
+                    return False
+        words, hits = _take(words, normal(self.key))
+        return hits > 0 and not any(_take(words, normal(rival))[1] for rival in self.rivals)
+
+
+def normal(text: str) -> str:
+    """Lower case, single spaces, digits for number words, no punctuation at words' ends."""
+    words = [w.strip(".-") for w in _WORD.findall(text.lower())]
+    return " ".join(_DIGITS.get(w, w) for w in words if w)
+
+
+def _take(words: str, phrase: str) -> tuple[str, int]:
+    """The words without a phrase, and how often it stood there."""
+    return re.subn(rf"(?<!\S){re.escape(phrase)}(?!\S)", "|", words)
