@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help setup world demo test lint format protos lock train-nano bench compose-smoke clean
+.PHONY: help setup world demo test lint format protos lock train-vae train-nano bench compose-smoke clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 16
@@ -44,6 +44,10 @@ protos: $(INSTALLED)  ## regenerate wanimage/v1 from protos/
 
 lock: $(INSTALLED)  ## compile requirements/*.in to *.txt
 	@$(BIN)/python scripts/lock.py $(LOCK_ARGS)
+
+train-vae: $(INSTALLED) world  ## train the VAE's three stages into runs/; goes on where it was stopped
+	@$(BIN)/wan data world fetch --clipart
+	@$(BIN)/python -m training.vae --out runs/nano/vae --family weights/nano --export runs/nano/vae/export --resume
 
 train-nano: $(INSTALLED) world  ## retrain the shipped family from scratch
 	@$(BIN)/wan train nano

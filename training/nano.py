@@ -4,8 +4,8 @@
 
 | stage | learns | on two cores |
 |---|---|---|
-| vae | pictures to latents and back | 40 min |
 | understanding | to plan: text, pictures, markup | 60 min |
+| vae | pictures to latents and back, taught by the understanding's vision tower | 160 min |
 | visualizer | to draw what was planned, on the two frozen ones | 150 min |
 
 A stage that was stopped goes on from its last checkpoint when this is run again; a finished one is exported
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from training import manifest
 
-STAGES = ("vae", "understanding", "visualizer")
+STAGES = ("understanding", "vae", "visualizer")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from tests.families import build_family
 from training.vae import __main__ as entry
 from training.vae import data
-from training.vae.config import DataConfig, LossConfig, VaeTraining
-from training.vae.evaluate import composite, evaluate, psnr, seam_ratio
+from training.vae.config import SIZES, DataConfig, LossConfig, VaeTraining
+from training.vae.evaluate import composite, evaluate, flat_step, psnr, seam_ratio
 from training.vae.export import load
 from training.vae.linear import fit_linear_path
-from training.vae.loss import boundary_band, composite_error, latent_divergence, reconstruction_loss, vae_loss
+from training.vae.loss import boundary_band, composite_error, latent_divergence, reconstruction_loss
+from training.vae.objective import Objective, Trainee
 from wanimage.models.vae import Vae, VaeConfig, premultiplied
 
 
@@ -29,6 +32,9 @@ def draw_disc(rng: np.random.Generator, height: int, width: int, split: str = "t
     picture[..., 3] = 255 * rng.integers(2)
     picture[inside] = (*rng.integers(256, size=3), 255)
     return picture
+
+
+DISCS: dict[str, data.Draw] = dict.fromkeys(data.SOURCES, draw_disc)
 
 
 def discs(count: int, size: int = 64) -> torch.Tensor:
@@ -79,7 +85,8 @@ def test_loss_depends_on_its_generator_alone() -> None:
 
     def loss(seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
-        return vae_loss(model, pictures, generator, LossConfig(noise=1.0))[0].item()
+        config = LossConfig(noise=1.0)
+        return Objective(config)(Trainee(model, config), pictures, generator)[0].item()
 
     assert loss(1) == loss(1) != loss(2)
 
@@ -115,55 +122,118 @@ def test_seam_ratio_sees_a_grid_and_only_a_grid() -> None:
 
 def test_batches_are_a_function_of_the_step() -> None:
     config = DataConfig(pool=12, batch=4, shapes=((64, 64, 0.5), (32, 96, 0.5)))
-    one, two = data.Pool(config, 0, draw_disc), data.Pool(config, 0, draw_disc)
+    one, two = data.Pool(config, 0, DISCS), data.Pool(config, 0, DISCS)
     assert torch.equal(one.batch_at(7), two.batch_at(7))
     shapes = {tuple(one.batch_at(step).shape) for step in range(20)}
-    assert shapes == {(4, 4, 64, 64), (4, 4, 32, 96)}
+    assert shapes == {(4, 4, 64, 64), (5, 4, 32, 96)}, "batches hold equally many pixels"
     assert float(one.batch_at(0).amin()) >= -1
     assert float(one.batch_at(0).amax()) <= 1
 
 
-def test_tiny_run_learns_resumes_and_ships_what_it_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data.Pool.__init__, "__defaults__", (draw_disc,))
-    monkeypatch.setattr(data, "draw_scene", draw_disc)
-    config = VaeTraining.tiny()
-    config = replace(config, loop=replace(config.loop, steps=40, save_every=40))
-    out, weights = tmp_path / "run", tmp_path / "weights"
-    entry.run(config, out, weights, resume=False, precision="fp32")
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A family whose vision tower teaches."""
+    return build_family(tmp_path_factory.mktemp("family")).path
 
-    history = json.loads((out / "metrics.json").read_text())
+
+@pytest.fixture
+def discs_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No assets: every source draws discs."""
+    for name in data.SOURCES:
+        monkeypatch.setitem(data.SOURCES, name, draw_disc)
+
+
+def stages(*, steps: int = 8, save_every: int = 200) -> tuple[VaeTraining, ...]:
+    found = SIZES["tiny"]()
+    return tuple(replace(s, loop=replace(s.loop, steps=steps, save_every=save_every)) for s in found)
+
+
+@pytest.mark.usefixtures("discs_only")
+def test_tiny_run_learns_resumes_and_ships_what_it_measured(tmp_path: Path) -> None:
+    config = stages(steps=40)[0]
+    out, weights = tmp_path / "run", tmp_path / "weights"
+    entry.run([config], out, weights, resume=False, precision="fp32")
+
+    history = json.loads((out / "base/metrics.json").read_text())
     assert np.mean([row["loss"] for row in history[-8:]]) < np.mean([row["loss"] for row in history[:8]])
     for name in ("loss.png", "sheet.png", "evaluation.json"):
-        assert (out / name).stat().st_size > 0, name
+        assert (out / "base" / name).stat().st_size > 0, name
     evaluation = json.loads((weights / "vae.json").read_text())["training"]["evaluation"]
     again = evaluate(load(weights), data.held_out(config.held_out, 64, 64))
     assert again["psnr_white"] == pytest.approx(evaluation["psnr_white"], abs=0.05)
 
-    entry.run(config, out, None, resume=True, precision="fp32")  # nothing left to do
-    assert json.loads((out / "metrics.json").read_text()) == history
+    entry.run([config], out, None, resume=True, precision="fp32")  # nothing left to do
+    assert json.loads((out / "base/metrics.json").read_text()) == history
 
 
-def test_decoder_stage_leaves_the_latents_bit_for_bit_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("discs_only")
+def test_a_run_that_was_killed_goes_on_with_the_same_losses(tmp_path: Path, family: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    config = replace(stages(steps=20, save_every=5)[1], part="whole")
+    start = Vae(config.model)
+    options = {"family": family, "start": start, "precision": "fp32"}
+    entry.run([config], tmp_path / "whole", None, resume=False, **options)
+    real, calls = Objective.__call__, 0
+
+    def dies(self: Objective, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 13:
+            raise Killed
+        return real(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Objective, "__call__", dies)
+        entry.run([config], tmp_path / "cut", None, resume=False, **options)
+    entry.run([config], tmp_path / "cut", None, resume=True, **options)
+
+    def losses(name: str) -> list[float]:
+        rows = json.loads((tmp_path / name / config.name / "metrics.json").read_text())
+        return [row["loss"] for row in rows]
+
+    assert len(losses("cut")) == 20
+    assert losses("cut") == losses("whole")
+
+
+@pytest.mark.usefixtures("discs_only")
+def test_every_stage_continues_the_one_before_and_the_last_leaves_the_latents_alone(
+    tmp_path: Path, family: Path
 ) -> None:
-    monkeypatch.setattr(data.Pool.__init__, "__defaults__", (draw_disc,))
-    monkeypatch.setattr(data, "draw_scene", draw_disc)
-    config, weights, pictures = VaeTraining.tiny(), tmp_path / "weights", discs(2)
-    entry.run(config, tmp_path / "whole", weights, resume=False, precision="fp32")
-    before = load(weights)
-    entry.run(replace(config, stage="decoder"), tmp_path / "decoder", weights, resume=False, precision="fp32")
-    after = load(weights)
-    assert torch.equal(before.encode(pictures), after.encode(pictures))
-    assert not torch.equal(before(pictures), after(pictures))
+    base, mixed, critic = stages()
+    pictures = discs(2)
+    first = entry.run([base], tmp_path, None, family=family, resume=False, precision="fp32")
+    second = entry.run([mixed], tmp_path, None, family=family, start=first, resume=False, precision="fp32")
+    last = entry.run([critic], tmp_path, None, family=family, start=second, resume=False, precision="fp32")
+    assert not torch.equal(first.encode(pictures), second.encode(pictures))
+    assert torch.equal(second.encode(pictures), last.encode(pictures))
+    assert not torch.equal(second(pictures), last(pictures))
 
 
-def test_decoder_stage_without_an_exported_model_says_what_is_missing(tmp_path: Path) -> None:
-    config = replace(VaeTraining.tiny(), stage="decoder")
-    pool = data.Pool(config.data, 0, draw_disc)
-    with pytest.raises(ValueError, match="--export"):
-        entry.start(config, pool, tmp_path)
+def test_a_stage_starts_from_a_model_with_other_blocks(tmp_path: Path) -> None:
+    config, pool = stages()[1], data.Pool(stages()[1].data, 0, DISCS)
+    start = Vae(config.model)
+    torch.nn.init.normal_(start.decoder.linear.weight, std=0.1)
+    deeper = replace(config, model=replace(config.model, decoder_blocks=(2, 2, 1, 1)))
+    model = entry.begin(deeper, pool, start)
+    pictures = discs(2)
+    torch.testing.assert_close(model(pictures), start(pictures), msg="a new block first answers zero")
+
+
+def test_decoder_stage_without_a_model_says_what_is_missing() -> None:
+    config = replace(stages()[0], part="decoder")
+    with pytest.raises(ValueError, match="--start"):
+        entry.begin(config, data.Pool(config.data, 0, DISCS), None)
+
+
+def test_flat_step_sees_tint_steps_at_the_cells_and_not_the_picture_itself() -> None:
+    pictures = torch.zeros(1, 4, 64, 64)
+    pictures[..., 40:] = 0.5  # an edge of the picture, away from every cell border
+    assert flat_step(pictures, pictures, 16) == 0
+    stepped = pictures.clone()
+    stepped[..., 16:32] += 4 / 255  # two units of 255 on a scale of 2
+    assert flat_step(stepped, pictures, 16) == pytest.approx(4 / 3, rel=0.01)
 
 
 def test_preview_basis_maps_latents_to_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

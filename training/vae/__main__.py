@@ -1,9 +1,14 @@
-"""`python -m training.vae --out runs/nano/vae --export weights/nano [--resume] [--steps N] [--threads 1]`."""
+"""`python -m training.vae --out runs/nano/vae --export weights/nano [--resume] [--threads 1]`.
+
+A size is a list of stages (report 3.2). Each has its folder under `--out` and starts from what the one before
+it reached; `--start` names an exported VAE for the first stage that is run.
+"""
 
 import argparse
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +17,13 @@ import torch
 from torch import Tensor
 
 from training.loop import LoopState, autocast, plot_losses, train
-from training.vae.config import VaeTraining
+from training.vae.config import SIZES, LossConfig, VaeTraining
 from training.vae.data import Pool, held_out
 from training.vae.evaluate import contact_sheet, evaluate, reconstruct, write_report
-from training.vae.export import export, load, shipped
+from training.vae.export import averaged, export, load, shipped
 from training.vae.linear import fit_linear_path
-from training.vae.loss import vae_loss
+from training.vae.objective import Objective, Trainee
+from training.vae.teacher import Teacher
 from wanimage.models.vae import Vae
 
 log = logging.getLogger("training.vae")
@@ -28,52 +34,110 @@ def main() -> None:
     """Parse, train, export, measure."""
     parser = argparse.ArgumentParser(prog="python -m training.vae", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, metrics and pictures")
-    parser.add_argument("--size", choices=["nano", "nano_decoder", "tiny", "paper"], default="nano")
-    parser.add_argument("--steps", type=int, help="optimiser steps; the decay of the rate follows")
+    parser.add_argument("--size", choices=list(SIZES), default="nano")
+    parser.add_argument("--stage", help="run this stage alone, instead of all in turn")
+    parser.add_argument("--steps", type=int, help="optimiser steps of each stage; the decay follows")
+    parser.add_argument("--start", type=Path, help="folder of an exported VAE that the first stage continues")
     parser.add_argument("--export", type=Path, help="folder that gets the shipped files at every save")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    parser.add_argument("--family", type=Path, help="folder of the teacher's family; default: --export")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoints in --out")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    config: VaeTraining = getattr(VaeTraining, arguments.size)()
+    stages = SIZES[arguments.size]()
+    names = [stage.name for stage in stages]
+    if arguments.stage and arguments.stage not in names:
+        parser.error(f"--stage {arguments.stage}: {arguments.size} has the stages {', '.join(names)}")
     if arguments.steps:
-        config = replace(config, loop=replace(config.loop, steps=arguments.steps))
-    run(config, arguments.out, arguments.export, resume=arguments.resume, precision=arguments.precision)
+        stages = tuple(replace(s, loop=replace(s.loop, steps=arguments.steps)) for s in stages)
+    run(
+        [stage for stage in stages if arguments.stage in (None, stage.name)],
+        arguments.out,
+        arguments.export,
+        family=arguments.family or arguments.export,
+        start=load(arguments.start) if arguments.start else None,
+        resume=arguments.resume,
+        precision=arguments.precision,
+    )
 
 
 def run(
-    config: VaeTraining, out: Path, weights: Path | None, *, resume: bool, precision: str = "auto"
-) -> None:
-    """Train one stage. Writes everything under `out` and, if given, `weights`."""
+    stages: Sequence[VaeTraining],
+    out: Path,
+    weights: Path | None,
+    *,
+    family: Path | None = None,
+    start: Vae | None = None,
+    resume: bool,
+    precision: str = "auto",
+) -> Vae:
+    """Train stages in turn, each under `out/<name>`, and return the last one's averaged model.
+
+    Exports to `weights` if given. `family` holds the teacher where a stage needs one; `start` is what the
+    first stage continues. Raises ValueError when a teacher is needed and missing.
+    """
+    for stage in stages:
+        start = run_stage(stage, out / stage.name, weights, family, start, resume=resume, precision=precision)
+    assert start is not None, "there is at least one stage"
+    return start
+
+
+def run_stage(
+    config: VaeTraining,
+    out: Path,
+    weights: Path | None,
+    family: Path | None,
+    start: Vae | None,
+    *,
+    resume: bool,
+    precision: str,
+) -> Vae:
+    """Train one stage and return its averaged model. Writes everything under `out` and, if given,
+    `weights`."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.loop.seed)
     pool = Pool(config.data, config.loop.seed)
     height, width, _ = config.data.shapes[0]
-    model = start(config, pool, weights)
+    model = begin(config, pool, start)
     test = held_out(config.held_out, height, width)
-    log.info("start %s", evaluate(model, test))
+    log.info("%s: start %s", config.name, evaluate(model, test))
     if precision == "auto":
         precision = faster_precision(config, pool)
     config = replace(config, loop=replace(config.loop, precision=precision))
+    teacher = None
+    if config.loss.perceptual or config.loss.distillation:
+        if family is None:
+            raise ValueError(f"stage {config.name} learns from a vision tower; name its family with --family")
+        teacher = Teacher.load(family)
+    objective = Objective(config.loss, teacher, start)
+    trainee = Trainee(model, config.loss, teacher.width if teacher else 0)
     on_save = partial(publish, config=config, pool=pool, test=test, out=out, weights=weights)
-    loss = partial(vae_loss, config=config.loss)
-    state = train(model, loss, pool.batch_at, config.loop, out, resume=resume, on_save=on_save)
-    plot_losses(state.history, out / "loss.png", f"VAE, {config.loop.steps} steps of {config.data.batch}")
+    state = train(trainee, objective, pool.batch_at, config.loop, out, resume=resume, on_save=on_save)
+    plot_losses(state.history, out / "loss.png", f"VAE {config.name}, {config.loop.steps} steps")
+    return averaged(model, state.ema)
 
 
-def start(config: VaeTraining, pool: Pool, weights: Path | None) -> Vae:
-    """The model a stage begins with; raises ValueError when a decoder stage finds no exported one."""
-    if config.stage == "decoder":
-        if weights is None or not (weights / "vae.json").exists():
-            raise ValueError("the decoder stage continues an exported VAE; name its folder with --export")
-        model = load(weights)
-        model.encoder.requires_grad_(False)
-        model.decoder.linear.requires_grad_(False)
+def begin(config: VaeTraining, pool: Pool, start: Vae | None) -> Vae:
+    """The model a stage begins with: `start`'s weights where they fit, else the closed-form start.
+
+    Raises ValueError when a decoder stage has nothing to start from.
+    """
+    if config.part == "decoder" and start is None:
+        raise ValueError("the decoder stage continues a VAE; name its folder with --start")
+    model = Vae(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is None:
+        fit_linear_path(model, pool.sample(FIT_PICTURES), config.loss.noise)
         return model
-    model = Vae(config.model).to(memory_format=torch.channels_last)
-    fit_linear_path(model, pool.sample(FIT_PICTURES), config.loss.noise)
+    # What another number of blocks adds answers zero at first; what it drops is left out.
+    own = model.state_dict()
+    kept = {k: v for k, v in start.state_dict().items() if k in own and own[k].shape == v.shape}
+    model.load_state_dict(kept, strict=False)
+    model.encoder.linear.requires_grad_(False)
+    model.decoder.linear.requires_grad_(False)
+    if config.part == "decoder":
+        model.encoder.requires_grad_(False)
     return model
 
 
@@ -81,9 +145,10 @@ def publish(
     state: LoopState, *, config: VaeTraining, pool: Pool, test: Tensor, out: Path, weights: Path | None
 ) -> None:
     """Measure the averaged weights of `state`, draw the sheet, and export them."""
-    assert isinstance(state.module, Vae), type(state.module)
+    assert isinstance(state.module, Trainee), type(state.module)
     fit = pool.sample(FIT_PICTURES)
-    model = shipped(state.module, state.ema, fit)
+    same = config.part == "decoder" or config.loss.anchor > 0
+    model = shipped(state.module.vae, state.ema, fit, same_statistics=same)
     numbers = evaluate(model, test)
     log.info("step %d %s", state.step, numbers)
     write_report({"step": state.step, **numbers}, out / "evaluation.json")
@@ -97,13 +162,14 @@ def faster_precision(config: VaeTraining, pool: Pool, steps: int = 4) -> str:
     """`bf16` or `fp32`, whichever takes less time on this processor for a few steps of a throw-away model."""
     seconds = {}
     for precision in ("bf16", "fp32"):
-        model = Vae(config.model).to(memory_format=torch.channels_last)
+        model = Vae(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective, trainee = Objective(LossConfig()), Trainee(model, LossConfig())
         batch = pool.batch_at(0)
         for step in range(steps + 1):
             if step == 1:  # the first step builds kernels
                 started = time.perf_counter()
             with autocast(precision):
-                loss, _ = vae_loss(model, batch, torch.Generator().manual_seed(step), config.loss)
+                loss, _ = objective(trainee, batch, torch.Generator().manual_seed(step))
             loss.backward()  # type: ignore[no-untyped-call]
         seconds[precision] = (time.perf_counter() - started) / steps
     log.info("seconds a step: %s", seconds)

@@ -1,4 +1,4 @@
-"""Pictures for the VAE: scenes of the design world in several aspects, as premultiplied planes."""
+"""Pictures for the VAE: all that the design world draws, and clip art, in several aspects and sizes."""
 
 import logging
 import time
@@ -10,18 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.vae.config import DataConfig
+from training.world import clipart, portraits, scenery
+from training.world.lettering import draw_text_plate
 from training.world.render import render
-from training.world.sample import sample_scene
+from training.world.sample import sample_background, sample_scene
 from training.world.scene import Background
 from wanimage.models.vae import premultiplied
 
 log = logging.getLogger(__name__)
 
-Draw = Callable[[np.random.Generator, int, int], NDArray[np.uint8]]
-"""`draw(rng, height, width)` -> straight RGBA `[height, width, 4]` uint8."""
-
+Draw = Callable[[np.random.Generator, int, int, str], NDArray[np.uint8]]
+"""`draw(rng, height, width, split)` -> straight RGBA `[height, width, 4]` uint8."""
 
 CUT_OUT = 0.12  # share of training scenes without their background, beside those the world itself leaves out
+EMPTY = 4.0  # deviation of the colours (0..255) of a crop under which it shows nothing
+KEPT_EMPTY = 0.1  # share of such crops that are kept: flat regions must be learned, too
+ON_NOTHING = 0.4  # share of clip art and portraits that keep a transparent ground
 
 
 def draw_scene(rng: np.random.Generator, height: int, width: int, split: str = "train") -> NDArray[np.uint8]:
@@ -30,19 +34,74 @@ def draw_scene(rng: np.random.Generator, height: int, width: int, split: str = "
     return render(sample_scene(rng, split, background=ground, aspect=(height, width)), height, width)
 
 
+def draw_text(rng: np.random.Generator, height: int, width: int, split: str = "train") -> NDArray[np.uint8]:
+    """Words in open fonts; the words are random, so every split has its own."""
+    return draw_text_plate(rng, height, width)
+
+
+def draw_clipart(
+    rng: np.random.Generator, height: int, width: int, split: str = "train"
+) -> NDArray[np.uint8]:
+    """One drawing of the Open Clip Art Library, large, on nothing or before a background of the world."""
+    names = clipart.names("train" if split == "train" else "heldout")
+    drawing = None
+    while drawing is None:
+        name = names[int(rng.integers(len(names)))]
+        drawing = clipart.draw(name, round(min(height, width) * float(rng.uniform(0.7, 1.2))))
+    return _placed(rng, drawing, height, width)
+
+
+def draw_portrait(
+    rng: np.random.Generator, height: int, width: int, split: str = "train"
+) -> NDArray[np.uint8]:
+    """One labelled portrait, on nothing or before a background of the world."""
+    side = min(height, width)
+    drawing = portraits.draw(portraits.sample_portrait(rng), side).astype(np.float32)
+    drawing[..., 3] /= 255
+    drawing[..., :3] *= drawing[..., 3:]
+    return _placed(rng, drawing, height, width)
+
+
+SOURCES: dict[str, Draw] = {
+    "scenes": draw_scene,
+    "text": draw_text,
+    "clipart": draw_clipart,
+    "portraits": draw_portrait,
+}
+
+
+def _placed(
+    rng: np.random.Generator, drawing: NDArray[np.float32], height: int, width: int
+) -> NDArray[np.uint8]:
+    """A premultiplied drawing `[h, w, 4]` (alpha 0..1) somewhere on a ground `[height, width]`."""
+    h, w = drawing.shape[:2]
+    top, left = (int(rng.integers(min(0, a - b), max(0, a - b) + 1)) for a, b in ((height, h), (width, w)))
+    canvas = np.zeros((height, width, 4), np.float32)
+    if rng.random() >= ON_NOTHING:
+        ground = sample_background(rng)
+        canvas = scenery.draw(ground, height, width).astype(np.float32)
+        canvas[..., 3] /= 255
+        canvas[..., :3] *= canvas[..., 3:]
+    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + h), min(width, left + w)
+    part = drawing[y0 - top : y1 - top, x0 - left : x1 - left]
+    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - part[..., 3:]) + part
+    alpha = canvas[..., 3:]
+    colour = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
+    return (np.concatenate([colour.clip(0, 255), 255 * alpha.clip(0, 1)], -1) + 0.5).astype(np.uint8)
+
+
 class Pool:
     """Pictures rendered once from a seed; `batch_at` is a pure function of the step."""
 
-    def __init__(self, config: DataConfig, seed: int, draw: Draw = draw_scene) -> None:
+    def __init__(self, config: DataConfig, seed: int, sources: dict[str, Draw] | None = None) -> None:
         self.config, self.seed = config, seed
+        self.draws = [(sources or SOURCES)[name] for name, _ in config.sources]
         started = time.perf_counter()
         rng = np.random.default_rng([seed, 1])
         self.shares = np.array([share for _, _, share in config.shapes])
         self.shares /= self.shares.sum()
         self.pictures = [
-            np.stack(
-                [self._picture(rng, draw, height, width) for _ in range(max(1, round(config.pool * share)))]
-            )
+            np.stack([self._picture(rng, height, width) for _ in range(max(1, round(config.pool * share)))])
             for (height, width, _), share in zip(config.shapes, self.shares, strict=True)
         ]
         log.info(
@@ -53,7 +112,9 @@ class Pool:
         """Planes `[B, 4, H, W]` in [-1, 1], channels last, of one shape; half of them mirrored."""
         rng = np.random.default_rng([self.seed, 2, step])
         pictures = self.pictures[rng.choice(len(self.pictures), p=self.shares)]
-        chosen = torch.from_numpy(pictures[rng.integers(len(pictures), size=self.config.batch)])
+        height, width, _ = self.config.shapes[0]
+        count = max(1, self.config.batch * height * width // (pictures.shape[1] * pictures.shape[2]))
+        chosen = torch.from_numpy(pictures[rng.integers(len(pictures), size=count)])
         mirrored = torch.from_numpy(rng.random(len(chosen)) < 0.5)
         chosen = torch.where(mirrored[:, None, None, None], chosen.flip(2), chosen)
         return premultiplied(chosen).contiguous(memory_format=torch.channels_last)
@@ -62,15 +123,25 @@ class Pool:
         """The first `count` pictures of the first shape, as planes; for fits in closed form."""
         return premultiplied(torch.from_numpy(self.pictures[0][:count]))
 
-    def _picture(self, rng: np.random.Generator, draw: Draw, height: int, width: int) -> NDArray[np.uint8]:
-        if rng.random() >= self.config.zoom:
-            return draw(rng, height, width)
-        top, left = rng.integers(height + 1), rng.integers(width + 1)
-        return draw(rng, 2 * height, 2 * width)[top : top + height, left : left + width]
+    def _picture(self, rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+        draw = self.draws[_chosen(rng, [share for _, share in self.config.sources])]
+        zoom = self.config.zooms[_chosen(rng, [share for _, share in self.config.zooms])][0]
+        tall, wide = round(zoom * height), round(zoom * width)
+        cut = np.zeros((height, width, 4), np.uint8)
+        while np.ptp(cut[..., 3]) == 0 and cut[..., :3].std((0, 1)).max() < EMPTY:
+            top, left = int(rng.integers(tall - height + 1)), int(rng.integers(wide - width + 1))
+            cut = draw(rng, tall, wide, "train")[top : top + height, left : left + width]
+            if rng.random() < KEPT_EMPTY:
+                break
+        return cut
 
 
-def held_out(count: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """Planes `[count, 4, height, width]` of scenes of the held-out split."""
+def _chosen(rng: np.random.Generator, shares: list[float]) -> int:
+    return int(rng.choice(len(shares), p=np.array(shares) / sum(shares)))
+
+
+def held_out(count: int, height: int, width: int, source: str = "scenes", seed: int = 0) -> Tensor:
+    """Planes `[count, 4, height, width]` of one source's held-out split."""
     rng = np.random.default_rng([seed, 3])
-    pictures = np.stack([draw_scene(rng, height, width, split="heldout") for _ in range(count)])
+    pictures = np.stack([SOURCES[source](rng, height, width, "heldout") for _ in range(count)])
     return premultiplied(torch.from_numpy(pictures))

@@ -14,12 +14,21 @@ CHECKER = 8  # pixels a side of the grey checker behind transparent pictures
 TRANSPARENT = 0.5  # mean alpha under which a scene counts as transparent
 
 
+NINE: dict[str, tuple[float, float, float]] = {
+    "black": (0, 0, 0), "grey": (0.5, 0.5, 0.5), "white": (1, 1, 1), "red": (1, 0, 0), "green": (0, 1, 0),
+    "blue": (0, 0, 1), "cyan": (0, 1, 1), "magenta": (1, 0, 1), "yellow": (1, 1, 0),
+}  # fmt: skip
+"""The backgrounds over which pictures with transparency are compared (report, table 2)."""
+NOISE = 0.15
+"""Deviation of the noise on latents that stands for those of a visualizer."""
+
+
 def backgrounds(height: int, width: int) -> dict[str, Tensor]:
-    """White, black and checker `[3, height, width]` on the 0 to 1 scale."""
+    """The nine plain ones and a checker, `[3, height, width]` on the 0 to 1 scale."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     checker = torch.where((y // CHECKER + x // CHECKER) % 2 == 0, 0.8, 0.55)
-    plane = torch.ones(3, height, width)
-    return {"white": plane, "black": plane * 0, "checker": checker.expand(3, -1, -1)}
+    plain = {n: torch.tensor(rgb)[:, None, None].expand(3, height, width).float() for n, rgb in NINE.items()}
+    return plain | {"checker": checker.expand(3, -1, -1)}
 
 
 def composite(planes: Tensor, background: Tensor) -> Tensor:
@@ -46,26 +55,37 @@ def reconstruct(model: Vae, pictures: Tensor, noise: float = 0.0, batch: int = 3
 
 
 def evaluate(model: Vae, pictures: Tensor) -> dict[str, float]:
-    """Mean PSNR over each background, alpha error by kind of scene, seams, robustness to noise.
+    """Mean PSNR over backgrounds, alpha error by kind of picture, the 16-pixel grid, robustness to noise.
 
     `pictures` are premultiplied planes `[N, 4, H, W]` the model has not seen.
     """
     result = reconstruct(model, pictures)
-    numbers = {}
-    for name, background in backgrounds(*pictures.shape[2:]).items():
-        numbers[f"psnr_{name}"] = float(
-            psnr(composite(result, background), composite(pictures, background)).mean()
-        )
-    noisy = reconstruct(model, pictures, noise=0.15)
+    noisy = reconstruct(model, pictures, noise=NOISE)
+    numbers = {f"psnr_{name}": value for name, value in psnr_over(result, pictures).items()}
     white = torch.ones(3, 1, 1)
-    numbers["psnr_white_noise_0.15"] = float(psnr(composite(noisy, white), composite(pictures, white)).mean())
+    numbers["psnr_rgba"] = float(np.mean([numbers[f"psnr_{name}"] for name in NINE]))
+    numbers[f"psnr_white_noise_{NOISE}"] = float(
+        psnr(composite(noisy, white), composite(pictures, white)).mean()
+    )
     alpha_error = ((result - pictures)[:, 3].abs() / 2).mean((1, 2))
     transparent = pictures[:, 3].mean((1, 2)) < 2 * TRANSPARENT - 1
     for name, chosen in (("opaque", ~transparent), ("transparent", transparent)):
         if chosen.any():
             numbers[f"alpha_mae_{name}"] = float(alpha_error[chosen].mean())
+    numbers["alpha_mae"] = float(alpha_error.mean())
     numbers["seam_ratio"] = seam_ratio(result - pictures, model.config.stride)
+    numbers["flat_step"] = flat_step(result, pictures, model.config.stride)
+    numbers[f"flat_step_noise_{NOISE}"] = flat_step(noisy, pictures, model.config.stride)
     return {name: round(value, 5) for name, value in numbers.items()}
+
+
+def psnr_over(result: Tensor, pictures: Tensor) -> dict[str, float]:
+    """Mean PSNR of the visible colour over each background of `backgrounds`."""
+    grounds = backgrounds(*pictures.shape[2:])
+    return {
+        name: float(psnr(composite(result, ground), composite(pictures, ground)).mean())
+        for name, ground in grounds.items()
+    }
 
 
 def seam_ratio(error: Tensor, stride: int) -> float:
@@ -73,6 +93,23 @@ def seam_ratio(error: Tensor, stride: int) -> float:
     jumps = error.diff(dim=3).abs().mean((0, 1, 2))
     border = torch.arange(1, len(jumps) + 1) % stride == 0
     return float(jumps[border].mean() / jumps[~border].mean().clamp_min(1e-9))
+
+
+def flat_step(result: Tensor, pictures: Tensor, stride: int, reach: int = 4) -> float:
+    """Mean step across cell borders inside flat regions, in 1/255 of full scale; 0 is no tint step.
+
+    A border pixel pair counts where the picture has one value within `reach` pixels along the row and in its
+    neighbour rows; the step is that of the means of `reach` pixels on either side. NaN where nothing is flat.
+    """
+    border = torch.arange(stride, pictures.shape[3], stride)
+    stretch = torch.arange(-reach, reach)
+    columns = border[:, None] + stretch  # [K, 2 reach]
+    around = pictures[..., columns]  # [N, 4, H, K, 2 reach]
+    level = (around.amax(-1) - around.amin(-1)).amax(1) == 0  # [N, H, K]
+    level[:, 1:-1] &= level[:, :-2] & level[:, 2:]
+    seen = result[..., columns].unflatten(-1, (2, reach)).mean(-1)
+    steps = (seen[..., 1] - seen[..., 0]).abs().mean(1) * 255 / 2
+    return float(steps[level].mean())
 
 
 def contact_sheet(pictures: Tensor, results: Tensor, path: Path, columns: int = 8, scale: int = 2) -> None:

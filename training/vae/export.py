@@ -12,19 +12,27 @@ from wanimage.models.vae import Vae, VaeConfig
 
 
 @torch.no_grad()
-def shipped(model: Vae, ema: dict[str, Tensor], pictures: Tensor, batch: int = 64) -> Vae:
+def averaged(model: Vae, ema: dict[str, Tensor]) -> Vae:
+    """A copy of `model` with the averaged weights; `ema` has them by their names in the trainee."""
+    copy = Vae(model.config)
+    own = {name.removeprefix("vae."): value for name, value in ema.items() if name.startswith("vae.")}
+    copy.load_state_dict(model.state_dict() | own)
+    return copy.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def shipped(
+    model: Vae, ema: dict[str, Tensor], pictures: Tensor, *, same_statistics: bool, batch: int = 64
+) -> Vae:
     """A copy of `model` with the averaged weights, rounded to fp16, whose latent statistics are those of
     `pictures`.
 
-    Calibrating after rounding makes the shipped latents exact for the shipped weights. With a frozen encoder
-    the statistics stay: others were trained on these latents.
+    Calibrating after rounding makes the shipped latents exact for the shipped weights. With
+    `same_statistics` they stay as they are, because others were trained on these latents.
     """
-    copy = Vae(model.config)
-    copy.load_state_dict(model.state_dict() | ema)
+    copy = averaged(model, ema)
     round_weights(copy)
-    copy.eval()
-    copy = copy.to(memory_format=torch.channels_last)
-    if not any(p.requires_grad for p in model.encoder.parameters()):
+    if same_statistics:
         return copy
     raw = [
         copy.encoder(chunk.contiguous(memory_format=torch.channels_last)) for chunk in pictures.split(batch)

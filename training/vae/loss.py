@@ -2,10 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.vae.config import LossConfig
-from wanimage.models.vae import Vae
 
 # A background whose channels are uniform in [0, 1] has these moments.
 BACKGROUND_MEAN = 1 / 2
@@ -55,24 +54,6 @@ def reconstruction_loss(
     }
     total = sum((getattr(config, name) * value for name, value in terms.items()), torch.zeros(()))
     return total, {name: float(value.detach()) for name, value in terms.items()}
-
-
-def vae_loss(
-    module: nn.Module, pictures: Tensor, generator: torch.Generator, config: LossConfig
-) -> tuple[Tensor, dict[str, float]]:
-    """Loss of one batch `[B, 4, H, W]`.
-
-    The posterior is normal around `encode` with a variance that is not learned. Its noise is uniform in
-    deviation: exact latents stay sharp, sampled ones (never exactly on the encoder's manifold) are still
-    decoded cleanly.
-    """
-    assert isinstance(module, Vae), type(module)
-    z = module.encode(pictures)
-    sigma = config.noise * torch.rand(len(z), 1, 1, 1, generator=generator)
-    noise = torch.randn(z.shape, generator=generator)
-    loss, numbers = reconstruction_loss(module.decode(z + sigma * noise), pictures, config)
-    divergence = latent_divergence(z)
-    return loss + config.divergence * divergence, numbers | {"divergence": float(divergence.detach())}
 
 
 def latent_divergence(z: Tensor) -> Tensor:

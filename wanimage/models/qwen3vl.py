@@ -60,8 +60,16 @@ def decode(
     return _norm(text.norm, x)
 
 
-def see(visual: Any, patches: Tensor, grids: Sequence[tuple[int, int]]) -> tuple[Tensor, list[Tensor]]:
-    """The vision tower: patches `[P, 1536]` -> merged tokens `[P/4, D]`, and deepstack features like them."""
+def see(
+    visual: Any,
+    patches: Tensor,
+    grids: Sequence[tuple[int, int]],
+    collect: list[Tensor] | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The vision tower: patches `[P, 1536]` -> merged tokens `[P/4, D]`, and deepstack features like them.
+
+    `collect` gets the hidden states `[P, C]` after every block, pictures of one size beside each other.
+    """
     merge, heads = visual.spatial_merge_size, visual.config.num_heads
     index, weight, cos, sin = (
         torch.cat(parts) for parts in zip(*(_grid_tables(visual, g) for g in grids), strict=True)
@@ -90,6 +98,8 @@ def see(visual: Any, patches: Tensor, grids: Sequence[tuple[int, int]]) -> tuple
             start = stop
         x = x + block.attn.proj(torch.cat(mixed))
         x = x + block.mlp(block.norm2(x))
+        if collect is not None:
+            collect.append(x)
         if number in visual.deepstack_visual_indexes:
             merger = visual.deepstack_merger_list[list(visual.deepstack_visual_indexes).index(number)]
             features.append(merger(x))
