@@ -16,13 +16,15 @@ class Wish:
     """What a user wants, in the pieces that requests are made of.
 
     `terse` are keywords; `order` is a short imperative without a full stop ("draw a fox"); `full` is one that
-    says all there is to say; `details` are whole sentences that add to it.
+    says all there is to say; `details` are whole sentences that add to it. `question` is the wish as a
+    question, where it is one.
     """
 
     terse: str
     order: str
     full: str
     details: tuple[str, ...] = ()
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def requests(wish: Wish, rng: np.random.Generator) -> tuple[str, ...]:
     polite = _pick(rng, _POLITE).format(x=wish.full, X=capital(wish.full))
     opening, closing = _pick(rng, _OPENINGS), _pick(rng, _CLOSINGS)
     verbose = " ".join([opening, f"{capital(wish.full)}.", *wish.details, closing])
-    return wish.terse, f"{capital(wish.order)}.", f"{capital(wish.full)}.", polite, verbose
+    plain = wish.question or f"{capital(wish.full)}."
+    return wish.terse, f"{capital(wish.order)}.", plain, polite, verbose
 
 
 def capital(text: str) -> str:

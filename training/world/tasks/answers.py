@@ -13,24 +13,31 @@ _WORD = re.compile(r"[a-z0-9.%#-]+")
 class Answer:
     """`key` is the answer itself ("3", "top left", "yes"); `rivals` are the other things one might say.
 
-    `reply` is a whole sentence that gives it, and `steps` the reasoning that leads there, from the graph.
+    `also` are other words for the key. `reply` is a whole sentence that gives it, and `steps` the reasoning
+    that leads there, from the graph.
     """
 
     key: str
     reply: str
     rivals: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def check(self, said: str) -> bool:
         """Whether a reply says the key and none of the rivals; numbers may be words or digits."""
         words = normal(said.rpartition("</think>")[2])
-        for rival in sorted((normal(r) for r in self.rivals), key=len, reverse=True):
-            if len(rival) > len(normal(self.key)):
-                words, hits = _take(words, rival)
-                if hits:
-                    return False
-        words, hits = _take(words, normal(self.key))
-        return hits > 0 and not any(_take(words, normal(rival))[1] for rival in self.rivals)
+        keys = [normal(key) for key in (self.key, *self.also)]
+        rivals = sorted((normal(rival) for rival in self.rivals), key=len, reverse=True)
+        longest = max(map(len, keys))
+        for rival in (r for r in rivals if len(r) > longest):  # "top left" is not "left"
+            words, hits = _take(words, rival)
+            if hits:
+                return False
+        hits = 0
+        for key in keys:
+            words, found = _take(words, key)
+            hits += found
+        return hits > 0 and not any(_take(words, rival)[1] for rival in rivals)
 
 
 def normal(text: str) -> str:

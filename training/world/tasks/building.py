@@ -47,8 +47,7 @@ def write(
     `lead` and `tail` stand around the pictures and `texts` before each; `as_series` opens a series. `reply`
     is the answer of a turn without pictures. `more` are further fields of `Sample`.
     """
-    levels = asking.requests(wish, talk.rng)
-    request = talk.pick(levels)
+    levels, request = requests_of(talk, wish)
     if texts:
         body = "".join(text + markup(each) for text, each in zip(texts, outputs, strict=True))
     else:
@@ -60,6 +59,12 @@ def write(
     return Sample(
         task, talk.split, tuple(inputs), tuple(outputs), tuple(said), levels, request, dialogue, **more
     )
+
+
+def requests_of(talk: Talk, wish: Wish) -> tuple[tuple[str, ...], str]:
+    """The requests of every level, and the one that is made."""
+    levels = asking.requests(wish, talk.rng)
+    return levels, talk.pick(levels)
 
 
 def some_grid(talk: Talk, aspect: Grid | None = None) -> Grid:

@@ -20,7 +20,7 @@ _LOOSE = ("add", "move", "replace")
 _TRIES = 200
 
 
-def edit(talk: Talk, name: str, aspect: Grid | None = None) -> Sample:
+def edit(talk: Talk, aspect: Grid | None = None, *, name: str) -> Sample:
     """One change of `changes.CHANGES` to a picture; everything else has to stay."""
     grid = some_grid(talk, aspect)
     change = _change(talk, CHANGES[name], grid)

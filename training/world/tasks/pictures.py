@@ -4,6 +4,8 @@ from training.world.kinds import Kind
 from training.world.tasks.scenes import SCENES
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (SCENES,)}
+SHARES = {"scenes": 0.5}
+"""Share of text to image by kind; kinds that are not named share the rest."""
 
 
 def kind_of(name: str) -> Kind:
@@ -11,3 +13,10 @@ def kind_of(name: str) -> Kind:
     if name not in KINDS:
         raise ValueError(f"no kind of picture {name!r}; one of {tuple(KINDS)}")
     return KINDS[name]
+
+
+def share_of_kinds(split: str) -> dict[str, float]:
+    """The kinds that have pictures of a split, by share."""
+    del split
+    rest = (1 - sum(SHARES.values())) / max(1, len(KINDS) - len(SHARES))
+    return {name: SHARES.get(name, rest) for name in KINDS}
