@@ -18,7 +18,7 @@ from torch import Tensor
 
 from training.loop import LoopState, autocast, plot_losses, train
 from training.vae.config import SIZES, LossConfig, VaeTraining
-from training.vae.data import Pool, held_out
+from training.vae.data import Draw, Pool, held_out
 from training.vae.evaluate import contact_sheet, evaluate, reconstruct, write_report
 from training.vae.export import averaged, export, load, shipped
 from training.vae.linear import fit_linear_path
@@ -72,14 +72,18 @@ def run(
     start: Vae | None = None,
     resume: bool,
     precision: str = "auto",
+    sources: dict[str, Draw] | None = None,
 ) -> Vae:
     """Train stages in turn, each under `out/<name>`, and return the last one's averaged model.
 
     Exports to `weights` if given. `family` holds the teacher where a stage needs one; `start` is what the
-    first stage continues. Raises ValueError when a teacher is needed and missing.
+    first stage continues; `sources` replaces `data.SOURCES`.
+    Raises ValueError when a teacher is needed and missing.
     """
     for stage in stages:
-        start = run_stage(stage, out / stage.name, weights, family, start, resume=resume, precision=precision)
+        start = run_stage(
+            stage, out / stage.name, weights, family, start, sources, resume=resume, precision=precision
+        )
     assert start is not None, "there is at least one stage"
     return start
 
@@ -90,6 +94,7 @@ def run_stage(
     weights: Path | None,
     family: Path | None,
     start: Vae | None,
+    sources: dict[str, Draw] | None,
     *,
     resume: bool,
     precision: str,
@@ -98,7 +103,7 @@ def run_stage(
     `weights`."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.loop.seed)
-    pool = Pool(config.data, config.loop.seed)
+    pool = Pool(config.data, config.loop.seed, sources)
     height, width, _ = config.data.shapes[0]
     model = begin(config, pool, start)
     test = held_out(config.held_out, height, width)
