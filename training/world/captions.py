@@ -45,7 +45,7 @@ GRAINS = ("brief", "normal", "detailed")
 NOISE = (
     "img", "dsc", "final", "copy", "small", "free", "download", "image", "images", "picture", "graphic",
     "page", "gallery", "archive", "clipart", "wallpaper", "posted", "by", "admin", "read", "more", "see",
-    "also", "comments", "share", "hd", "new", "of",
+    "also", "comments", "share", "hd", "new", "of", "this",
 )  # fmt: skip
 """Words that raw captions add; they say nothing about the picture."""
 
@@ -79,7 +79,9 @@ def structured(kind: Kind, graph: Graph) -> Structured:
     filled = kind.attributes(graph)
     return {
         "class": kind.category,
-        "attributes": {name: filled[name] for name in _subset(kind.category) if filled.get(name)},
+        "attributes": {
+            name: " ".join(statements(filled[name])) for name in _subset(kind.category) if filled.get(name)
+        },
     }
 
 
@@ -166,9 +168,9 @@ _PROSE = (
     ("palette", "composition", "viewpoint", "style", "medium"),
 )
 _QUOTED = re.compile(r'("[^"]*")')
-_CUT = re.compile(r", | and |;|(?<=\w) (?=(?:with|in|on|at|by|under|above|below|beside|before)\b)")
+_CUT = re.compile(r", | and |;|(?:^|(?<=\w)) (?=(?:with|in|on|at|by|under|above|below|beside|before)\b)")
 _PREPOSITION = re.compile(r"(?:with|in|on|at|by|under|of|above|below|beside|before)\b", re.IGNORECASE)
-_END = re.compile(r"(?<=[.!?]) +(?=[A-Z\"\d])")
+_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\")) +(?=[A-Z\"\d])")
 _LEADING = re.compile(r"^(?:an?|the|with|in|on|at|by|and|of) ", re.IGNORECASE)
 
 
@@ -190,7 +192,7 @@ def _shuffled(names: Sequence[str], rng: np.random.Generator) -> list[str]:
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text[-1:] in ".!?" else ".")
+    return text[:1].upper() + text[1:] + ("" if text.rstrip('"')[-1:] in ".!?" else ".")
 
 
 def _lowered(sentence: str) -> str:
@@ -199,7 +201,7 @@ def _lowered(sentence: str) -> str:
 
 
 def _key(sentence: str) -> str:
-    return " ".join(sentence.lower().split()).rstrip(".!? ")
+    return " ".join(sentence.lower().split()).rstrip(".!?\" ")
 
 
 def _bare(part: str) -> str:

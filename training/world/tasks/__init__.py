@@ -50,7 +50,7 @@ _EDIT_SHARES = {
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("text_to_image", draw, 0.26, 8.0),
+        Task("text_to_image", draw, 0.17, 8.0),
         *(Task(f"edit_{name}", partial(edit, name=name), _EDIT_SHARES[name], 4.0) for name in CHANGES),
         Task("extract", extract, 0.03, 4.0),
         Task("compose", compose, 0.09, 4.0),
