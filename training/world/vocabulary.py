@@ -22,8 +22,8 @@ _WORDS = {
     "dinner picnic camp lake island harbour bridge tower castle village street corner house home studio "
     "craft paper book story poem letter print color light shadow camera photo film radio piano guitar violin "
     "drum train bicycle boat rocket robot planet galaxy energy water earth fire wind storm rain snow peace "
-    "love hope joy friend family baby cat dog fox owl bear whale tiger zebra queen king jump quick brown lazy "
-    "vivid the and for with your our join us today now big day of art in one world",
+    "love hope joy friend family baby cat dog fox owl bear whale tiger zebra queen king jump quick brown "
+    "lazy vivid the and for with your our join us today now big day of art in one world",
     "greek": "καλημέρα θάλασσα ήλιος μουσική καφές αγορά νησί βιβλίο γιορτή φίλος σπίτι δρόμος ελπίδα χρώμα "
     "όνειρο ψωμί νερό φως λεμόνι πόλη",
     "cyrillic": "привет музыка город море солнце книга праздник кофе весна лето зима осень театр школа мир "
