@@ -1,10 +1,18 @@
-"""The nouns of the world: each names an icon of the emoji set, or a procedural shape.
+"""The nouns of the world: each names an icon that every emoji set has, or a procedural shape.
 
-`paints` lists the icon's colours that a colour word replaces; the first is the base, and the others keep
-their lightness relative to it. A concept without paints has only its natural colours.
+`CONCEPTS` are the nouns that the shipped weights were trained on; `CATALOGUE` has them first and all others
+after them. A tenth of the others, `HELD_OUT_CONCEPTS`, is for judging what no training has seen.
+
+`paints` lists the flat icon's colours that a colour word replaces; the first is the base, and the others keep
+their lightness relative to it. A concept without paints has only its natural colours in that style; the
+outline style has one colour, so there a colour word applies to every noun.
 """
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from training.world.catalogue import ADDED, ADDED_COLORABLE
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,12 @@ class Concept:
     @property
     def plural(self) -> str:
         """Its plural noun."""
-        return _PLURALS.get(self.name, self.name + ("es" if self.name[-1] in "xs" else "s"))
+        name = self.name
+        if name in _PLURALS:
+            return _PLURALS[name]
+        if name[-1] == "y" and name[-2] not in "aeiou":
+            return name[:-1] + "ies"
+        return name + ("es" if name.endswith(("x", "s", "ch", "sh")) else "s")
 
 
 _PLURALS = {
@@ -32,9 +45,20 @@ _PLURALS = {
     "fish": "fish",
     "leaf": "leaves",
     "wolf": "wolves",
-    "butterfly": "butterflies",
     "snowman": "snowmen",
-    "strawberry": "strawberries",
+    "goose": "geese",
+    "tooth": "teeth",
+    "knife": "knives",
+    "scarf": "scarves",
+    "tomato": "tomatoes",
+    "mango": "mangoes",
+    "volcano": "volcanoes",
+    "mosquito": "mosquitoes",
+    "bunch of grapes": "bunches of grapes",
+    **{
+        same: same
+        for same in ("sheep", "deer", "moose", "bison", "dice", "jellyfish", "pufferfish", "shrimp")
+    },
 }
 
 # kind: "name" or "name=icon", comma separated
@@ -87,28 +111,48 @@ _SHAPES = tuple(
 )
 
 
-def _natural() -> list[Concept]:
+def _natural(table: Mapping[str, str]) -> list[Concept]:
     found = []
-    for kind, names in _NATURAL.items():
+    for kind, names in table.items():
         for entry in names.split(", "):
             name, _, icon = entry.partition("=")
             found.append(Concept(name, icon or name, kind))
     return found
 
 
-CONCEPTS: dict[str, Concept] = {c.name: c for c in [*_natural(), *_COLORABLE]}
+def _painted() -> list[Concept]:
+    return [Concept(name, icon, kind, tuple(paints.split())) for name, icon, kind, paints in ADDED_COLORABLE]
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a noun is kept from all training: a tenth of those that the shipped weights do not know."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return name not in CONCEPTS and int.from_bytes(digest[:4], "big") % 10 == 0
+
+
+STYLES = ("flat", "gradient", "outline", "noto")
+CONCEPTS: dict[str, Concept] = {c.name: c for c in [*_natural(_NATURAL), *_COLORABLE]}
+CATALOGUE: dict[str, Concept] = CONCEPTS | {c.name: c for c in [*_natural(ADDED), *_painted()]}
+HELD_OUT_CONCEPTS: tuple[str, ...] = tuple(name for name in CATALOGUE if is_held_out(name))
 SHAPES: dict[str, Concept] = {c.name: c for c in _SHAPES}  # need no assets; for tests
 COLORABLE: tuple[str, ...] = tuple(c.name for c in CONCEPTS.values() if c.colorable)
 
 
 def concept(name: str) -> Concept:
     """The concept of that name. Raises KeyError naming it when there is none."""
-    found = CONCEPTS.get(name) or SHAPES.get(name)
+    found = CATALOGUE.get(name) or SHAPES.get(name)
     if found is None:
         raise KeyError(f"the world has no concept {name!r}")
     return found
 
 
-def of_kind(*kinds: str) -> tuple[str, ...]:
+def colorable(name: str, style: str = "flat") -> bool:
+    """Whether a colour word applies to a noun drawn in that style."""
+    if style not in STYLES:
+        raise ValueError(f"no style {style!r}; one of {STYLES}")
+    return concept(name).colorable if style == "flat" or name in SHAPES else style == "outline"
+
+
+def of_kind(*kinds: str, among: Mapping[str, Concept] = CONCEPTS) -> tuple[str, ...]:
     """Names of the concepts of these kinds, in a fixed order."""
-    return tuple(c.name for c in CONCEPTS.values() if c.kind in kinds)
+    return tuple(c.name for c in among.values() if c.kind in kinds)

@@ -5,11 +5,14 @@ import os
 import pytest
 
 from training.world import assets
+from training.world.concepts import STYLES
 
 
 @pytest.fixture(scope="session")
 def icons() -> None:
     """The fetched icons: without them the test skips on a laptop and fails where CI=true."""
-    if not assets.icons_path().exists():
-        reason = f"no icons at {assets.icons_path()}; run `{assets.COMMAND}`"
+    files = [assets.icons_path(), *(assets.catalogue_path(style) for style in STYLES)]
+    missing = [str(path) for path in files if not path.exists()]
+    if missing:
+        reason = f"no icons at {', '.join(missing)}; run `{assets.COMMAND}`"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
