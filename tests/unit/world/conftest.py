@@ -6,6 +6,7 @@ import pytest
 
 from training.world import assets
 from training.world.concepts import STYLES
+from training.world.packages import COMMAND
 
 
 @pytest.fixture(scope="session")
@@ -14,5 +15,5 @@ def icons() -> None:
     files = [assets.icons_path(), *(assets.catalogue_path(style) for style in STYLES)]
     missing = [str(path) for path in files if not path.exists()]
     if missing:
-        reason = f"no icons at {', '.join(missing)}; run `{assets.COMMAND}`"
+        reason = f"no icons at {', '.join(missing)}; run `{COMMAND}`"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
