@@ -11,12 +11,17 @@ from importlib.resources import files
 
 import numpy as np
 from dicebear import Avatar, Style
-from numpy.typing import NDArray
 from PIL import Image
 
+from training.world import scenery
 from training.world.assets import rasterise
-
-Floats = NDArray[np.float32]
+from training.world.caption import with_article
+from training.world.kinds import Kind, Pixels
+from training.world.matching import Floats, checked, softened
+from training.world.report import Finding, Report
+from training.world.sample import SPLITS, split_of_key
+from training.world.scene import Background
+from wanimage.conditions import COLORS
 
 HAIR = {
     "braided": "cornrows", "curly": "mediumBangs2", "fringed": "bangs", "medium-length": "grayMedium",
@@ -49,13 +54,15 @@ CLOTHES = {"blue": "#8fa7df", "green": "#78e185", "orange": "#ffcf77", "purple":
 WORDS: dict[str, tuple[str, ...]] = {
     "hair": (*HAIR, *BLACK_HAIR), "hair_color": tuple(HAIR_COLORS), "skin": tuple(SKINS),
     "expression": tuple(EXPRESSIONS), "glasses": tuple(GLASSES), "beard": tuple(BEARDS),
-    "clothes": tuple(CLOTHES),
+    "clothes": tuple(CLOTHES), "background": ("transparent", *COLORS),
 }  # fmt: skip
 """Every attribute and the words it may have."""
 BARE = 0.4
 """Share of faces that are made to wear no glasses, and as many no beard, beside those left so by chance."""
 VIEW = "0 0 704 704"
 """DiceBear's canvas for this style."""
+NOVEL = {"hair": "mohawk", "expression": "enamoured", "glasses": "an eyepatch"}
+"""Words that only the split `heldout_concepts` has."""
 COMPARED_PX = 64
 """Largest side at which `verify` compares; eyes are seven of these pixels wide."""
 SOFT = 1.0
@@ -73,6 +80,7 @@ class Portrait:
     glasses: str = "no glasses"
     beard: str = "no beard"
     clothes: str = "blue"
+    background: str = "transparent"
 
     def __post_init__(self) -> None:
         for name, words in WORDS.items():
@@ -82,31 +90,25 @@ class Portrait:
             raise ValueError(f"{self.hair} hair is drawn in black only, not in {self.hair_color}")
 
     @property
+    def ground(self) -> Background:
+        """What is behind the face."""
+        return Background() if self.background == "transparent" else Background.plain(self.background)
+
+    @property
     def phrase(self) -> str:
-        """Its caption: "a smiling person with pale skin, short red hair, glasses and blue clothes"."""
+        """Its caption: "a smiling person with pale skin, short red hair, glasses and blue clothes, on a
+        transparent background"."""
         hair = "no hair" if self.hair == "no" else f"{self.hair} {self.hair_color} hair"
         worn = [word for word in (self.glasses, self.beard) if not word.startswith("no ")]
         listed = ", ".join([f"{self.skin} skin", hair, *worn])
-        return f"a {self.expression} person with {listed} and {self.clothes} clothes"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The verdict on one attribute: the word that the picture shows."""
-
-    attribute: str
-    wanted: str
-    found: str
-
-    @property
-    def passed(self) -> bool:
-        return self.wanted == self.found
+        worn_below = f"{self.clothes} clothes, {self.ground.phrase}"
+        return f"{with_article(self.expression)} person with {listed} and {worn_below}"
 
 
 def sample_portrait(rng: np.random.Generator) -> Portrait:
-    """A random face; half of them wear no glasses, and half no beard."""
+    """A random face; half of them wear no glasses, half no beard, and half have no background."""
     chosen = {name: words[int(rng.integers(len(words)))] for name, words in WORDS.items()}
-    for name in ("glasses", "beard"):
+    for name in ("glasses", "beard", "background"):
         if rng.random() < BARE:
             chosen[name] = WORDS[name][0]
     if chosen["hair"] in BLACK_HAIR:
@@ -114,8 +116,38 @@ def sample_portrait(rng: np.random.Generator) -> Portrait:
     return Portrait(**chosen)
 
 
-def draw(portrait: Portrait, px: int) -> NDArray[np.uint8]:
-    """The portrait as straight RGBA uint8 `[px, px, 4]`, on nothing."""
+def sample(rng: np.random.Generator, split: str, aspect: tuple[int, int] = (1, 1)) -> Portrait:
+    """A random face of a split, whatever its aspect; splits are by hair, expression, glasses and beard."""
+    if split not in (*SPLITS, "heldout_concepts"):
+        raise ValueError(f"no split {split!r}; one of {(*SPLITS, 'heldout_concepts')}")
+    while split_of(found := sample_portrait(rng)) != split:
+        pass
+    return found
+
+
+def split_of(portrait: Portrait) -> str:
+    """The one split that a face belongs to."""
+    if any(getattr(portrait, name) == word for name, word in NOVEL.items()):
+        return "heldout_concepts"
+    return split_of_key("|".join((portrait.hair, portrait.expression, portrait.glasses, portrait.beard)))
+
+
+def draw(portrait: Portrait, height: int, width: int | None = None) -> Pixels:
+    """The portrait as straight RGBA uint8 `[height, width, 4]`: the largest square in the middle holds it."""
+    width = height if width is None else width
+    side = min(height, width)
+    canvas = np.zeros((height, width, 4), np.uint8)
+    canvas[:] = scenery.draw(portrait.ground, height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    over = Image.fromarray(_face(replace(portrait, background="transparent"), side))
+    under = Image.fromarray(canvas)
+    under.alpha_composite(over, (left, top))
+    return np.array(under)
+
+
+@lru_cache(maxsize=512)
+def _face(portrait: Portrait, px: int) -> Pixels:
+    """A portrait on nothing."""
     glasses, beard = GLASSES[portrait.glasses], BEARDS[portrait.beard]
     options = {
         "seed": "", "maskProbability": 0,
@@ -132,21 +164,52 @@ def draw(portrait: Portrait, px: int) -> NDArray[np.uint8]:
     return rasterise(Avatar(_style(), options).to_string(), VIEW, px, px)
 
 
-def verify(portrait: Portrait, image: NDArray[np.uint8]) -> list[Finding]:
-    """Which word of every attribute a picture shows, when the portrait fills it: straight RGBA uint8 `[H, W,
-    4]`.
+def read(image: Pixels, start: Portrait | None = None) -> Portrait:
+    """The portrait that a picture shows: straight RGBA uint8 `[H, W, 4]`.
 
-    The reading starts from the wanted portrait and changes one attribute at a time, each time the one that
-    brings it nearest to the picture, until no change does.
+    The reading starts from some portrait and changes one attribute at a time, each time the one that brings
+    it nearest to the picture, until no change does.
     """
-    if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
-        raise ValueError(f"expected uint8 [H, W, 4], got {image.dtype} {list(image.shape)}")
-    side = min(COMPARED_PX, *image.shape[:2])
-    seen = _compared(image, side)
-    read = portrait
-    while (best := min(_neighbours(read), key=lambda each: _error(seen, each, side))) != read:
-        read = best
-    return [Finding(name, getattr(portrait, name), getattr(read, name)) for name in WORDS]
+    height, width = checked(image).shape[:2]
+    square = min(height, width)
+    top, left = (height - square) // 2, (width - square) // 2
+    side = min(COMPARED_PX, square)
+    seen = _compared(image[top : top + square, left : left + square], side)
+    found = start or Portrait()
+    while (best := min(_neighbours(found), key=lambda each: _error(seen, each, side))) != found:
+        found = best
+    return found
+
+
+def verify(portrait: Portrait, image: Pixels) -> Report:
+    """Whether a picture shows every word of a portrait."""
+    found = read(image, portrait)
+    return Report(
+        tuple(
+            Finding(
+                name, "the portrait", getattr(portrait, name) == getattr(found, name), getattr(found, name)
+            )
+            for name in WORDS
+        )
+    )
+
+
+def attributes(portrait: Portrait) -> dict[str, str]:
+    """Sentences by name of `captions.ATTRIBUTES`."""
+    worn = [word for word in (portrait.glasses, portrait.beard) if not word.startswith("no ")]
+    hair = "no hair" if portrait.hair == "no" else f"{portrait.hair} {portrait.hair_color} hair"
+    return {
+        "global_semantics": f"A drawn portrait of {with_article(portrait.expression)} person.",
+        "human_subjects": f"One person with {portrait.skin} skin, {hair}"
+        + "".join(f", {word}" for word in worn)
+        + f" and {portrait.clothes} clothes.",
+        "object_counts": "One person.",
+        "actions": f"The person looks {portrait.expression}.",
+        "background": portrait.ground.phrase[0].upper() + portrait.ground.phrase[1:] + ".",
+        "composition": "Head and shoulders, centered.",
+        "viewpoint": "Seen at eye level.",
+        "style": "A line drawing with flat colours.",
+    }
 
 
 def _neighbours(portrait: Portrait) -> list[Portrait]:
@@ -157,7 +220,7 @@ def _neighbours(portrait: Portrait) -> list[Portrait]:
             continue
         for word in words:
             forced = {"hair_color": "black"} if name == "hair" and word in BLACK_HAIR else {}
-            found.append(replace(portrait, **{name: word}, **forced))
+            found += [replace(portrait, **{name: word}, **forced)] if word != getattr(portrait, name) else []
     return found
 
 
@@ -170,14 +233,10 @@ def _error(seen: Floats, portrait: Portrait, side: int) -> float:
 def _templates(portrait: Portrait, side: int) -> tuple[Floats, Floats]:
     """The portrait at `side` pixels, premultiplied: sharp, and soft."""
     sharp = _compared(draw(portrait, side), side)
-    distance = np.arange(side)[:, None] - np.arange(side)[None]
-    kernel = np.exp(-0.5 * (distance / SOFT) ** 2)
-    kernel /= kernel.sum(1, keepdims=True)
-    soft = np.einsum("yi,xj,ijc->yxc", kernel, kernel, sharp, optimize=True)
-    return sharp, np.asarray(soft, np.float32)
+    return sharp, softened(sharp, SOFT, bounded=True)
 
 
-def _compared(image: NDArray[np.uint8], side: int) -> Floats:
+def _compared(image: Pixels, side: int) -> Floats:
     """Straight uint8 `[H, W, 4]` as premultiplied float32 0..255 `[side, side, 4]`."""
     small = Image.fromarray(image, "RGBA").convert("RGBa").resize((side, side), Image.Resampling.BOX)
     return np.asarray(small, np.float32)
@@ -186,3 +245,8 @@ def _compared(image: NDArray[np.uint8], side: int) -> Floats:
 @lru_cache(maxsize=1)
 def _style() -> Style:
     return Style(json.loads(files("dicebear_styles").joinpath("open-peeps.json").read_text("utf-8")))
+
+
+KIND = Kind(
+    "portrait", "non-photorealistic", sample, draw, verify, lambda portrait: portrait.phrase, attributes
+)

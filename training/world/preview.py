@@ -66,7 +66,7 @@ def portrait_sheet(out: Path, count: int = 20, seed: int = 0, columns: int = 5) 
     for _ in range(count):
         portrait = sample_portrait(rng)
         picture = portraits.draw(portrait, SIDE)
-        wrong = [f"{f.attribute}: {f.found}" for f in portraits.verify(portrait, picture) if not f.passed]
+        wrong = portraits.verify(portrait, picture).failures()
         cells.append(Cell(picture, "; ".join([portrait.phrase, *wrong])))
     write_sheet(out, cells, columns)
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from training.world import scenery
 from training.world.assets import sprite
-from training.world.scene import Scene, SceneObject, unit_px
+from training.world.scene import Scene, SceneObject, members, unit_px
 
 
 def render(scene: Scene, height: int, width: int) -> NDArray[np.uint8]:
@@ -38,9 +38,9 @@ def sprite_px(exact: float) -> int:
 def _composite(scene: Scene, canvas: NDArray[np.float32]) -> NDArray[np.float32]:
     """Premultiplied "over", object by object, in place."""
     height, width = canvas.shape[:2]
-    for item in scene.objects:
+    for item in (each for some in scene.objects for each in members(some, height, width)):
         top, left, side = box_of(item, height, width)
-        pixels = sprite(item.concept, item.color, side)
+        pixels = sprite(item.concept, item.color, side, item.style)
         y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + side), min(width, left + side)
         if y0 >= y1 or x0 >= x1:
             continue

@@ -16,7 +16,7 @@ from training.world.scene import SIZE_RANGES, VARIANTS, Background, Scene, Scene
 from wanimage.conditions import COLORS, PLACES, SETTINGS, TIMES
 
 SPLITS = ("train", "val", "heldout")
-_CENTERS = {0: (0.21, 0.27), 1: (0.46, 0.54), 2: (0.73, 0.79)}  # column or row -> range of its centers
+CENTERS = {0: (0.21, 0.27), 1: (0.46, 0.54), 2: (0.73, 0.79)}  # column or row -> range of its centers
 _PALE_GROUNDS = {
     ("white", "snow"),
     ("grey", "city"),
@@ -232,7 +232,7 @@ def _fit(
 
 def _coordinate(rng: np.random.Generator, index: int, reach: float) -> float:
     """A center in third `index` such that an object of half-width `reach` stays inside where it can."""
-    low, high = _CENTERS[index]
+    low, high = CENTERS[index]
     value = float(rng.uniform(low, high))
     if reach > 0.3:
         return value if index == 1 else (0.29 if index == 0 else 0.71)

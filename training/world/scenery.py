@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from training.world.assets import rasterise
 from training.world.scene import Background
+from training.world.weather import veil
 from wanimage.conditions import COLORS
 
 Palette = dict[str, str]
@@ -228,6 +229,9 @@ def draw(background: Background, height: int, width: int) -> NDArray[np.uint8]:
         pen = Pen(width, height, str(background.time), seed)
         _DRAW[setting](pen)
         pixels = rasterise("".join(pen.elements), f"0 0 {width} {height}", width, height)
+        if background.weather:
+            over = veil(background.weather, str(background.time), background.variant, height, width)
+            pixels = _veiled(pixels, over)
     else:
         pixels = np.zeros((height, width, 4), np.uint8)
         top = 0.0
@@ -238,3 +242,12 @@ def draw(background: Background, height: int, width: int) -> NDArray[np.uint8]:
             top += part
     pixels.setflags(write=False)
     return pixels
+
+
+def _veiled(pixels: NDArray[np.uint8], over: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A veil over an opaque picture, in whole numbers."""
+    opacity = over[..., 3:].astype(np.uint16)
+    mixed = pixels.astype(np.uint16) * (255 - opacity) + over.astype(np.uint16) * opacity + 127
+    result = (mixed // 255).astype(np.uint8)
+    result[..., 3] = 255
+    return result

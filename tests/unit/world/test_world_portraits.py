@@ -21,7 +21,7 @@ def other_words(portrait: Portrait, name: str) -> list[str]:
 
 @pytest.mark.parametrize("portrait", FACES, ids=lambda face: face.phrase)
 def test_what_is_drawn_is_read_back(portrait: Portrait) -> None:
-    assert [f for f in verify(portrait, draw(portrait, 128)) if not f.passed] == []
+    assert verify(portrait, draw(portrait, 128)).failures() == []
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -29,8 +29,9 @@ def test_one_planted_fault_is_one_finding(name: str) -> None:
     planted = [(face, word) for face in FACES for word in other_words(face, name)[:1]]
     assert planted
     for face, word in planted:
-        wrong = [f for f in verify(face, draw(replace(face, **{name: word}), 128)) if not f.passed]
-        assert [(f.attribute, f.found) for f in wrong] == [(name, word)], face.phrase
+        report = verify(face, draw(replace(face, **{name: word}), 128))
+        wrong = [(f.property, f.found) for f in report.findings if not f.passed]
+        assert wrong == [(name, word)], face.phrase
 
 
 def test_a_softened_portrait_is_still_read() -> None:
@@ -42,7 +43,7 @@ def test_a_softened_portrait_is_still_read() -> None:
     picture[..., :3] *= picture[..., 3:] / 255
     blurred = np.einsum("yi,xj,ijc->yxc", kernel, kernel, picture, optimize=True)
     blurred[..., :3] /= np.maximum(blurred[..., 3:] / 255, 1e-3)
-    assert [f for f in verify(face, blurred.clip(0, 255).astype(np.uint8)) if not f.passed] == []
+    assert verify(face, blurred.clip(0, 255).astype(np.uint8)).failures() == []
 
 
 def test_a_portrait_that_cannot_be_drawn_is_refused() -> None:
