@@ -5,7 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from training.world import assets, clipart
+from training.world import assets, clipart, fonts
 from training.world.preview import portrait_sheet, scene_sheet, story_sheet
 from training.world.sample import SPLITS
 from wanimage.errors import WanError
@@ -15,7 +15,7 @@ def main() -> None:
     """Parse and run; errors end with status 1 and their way out."""
     parser = argparse.ArgumentParser(prog="python -m training.world", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    get = commands.add_parser("fetch", help="download the drawings into the cache, once")
+    get = commands.add_parser("fetch", help="download the drawings and fonts into the cache, once")
     get.add_argument("--clipart", action="store_true", help="also the clip art that the VAE is trained on")
     sheet = commands.add_parser("preview", help="draw random scenes with their captions")
     sheet.add_argument("--out", type=Path, default=Path("out/world.png"))
@@ -29,6 +29,7 @@ def main() -> None:
     try:
         if arguments.command == "fetch":
             assets.fetch()
+            fonts.fetch()
             if arguments.clipart:
                 clipart.fetch()
         elif arguments.portraits:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -150,12 +151,21 @@ def rasterise(body: str, view: str, width: int, height: int) -> NDArray[np.uint8
     return rasterise_svg(svg, width, height)
 
 
-def rasterise_svg(svg: str, width: int, height: int, dpi: float = 0) -> NDArray[np.uint8]:
+def rasterise_svg(
+    svg: str, width: int, height: int, dpi: float = 0, font_files: Sequence[Path] = ()
+) -> NDArray[np.uint8]:
     """A whole SVG as straight RGBA uint8 `[height, width, 4]`; `dpi` is needed for lengths in pt or mm.
 
-    Raises ValueError when it is no SVG.
+    Its texts are set in the families of `font_files` alone. Raises ValueError when it is no SVG.
     """
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=width, height=height, skip_system_fonts=True, dpi=dpi)
+    png = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        width=width,
+        height=height,
+        skip_system_fonts=True,
+        dpi=dpi,
+        font_files=[str(file) for file in font_files],
+    )
     return np.array(Image.open(io.BytesIO(bytes(png))).convert("RGBA"))
 
 

@@ -86,11 +86,11 @@ def npm_file(archive: bytes, member: str) -> bytes:
         return file.read()
 
 
-def record_licence(package: Package) -> None:
-    """Write the package's licence notice beside its files."""
-    head = f"{package.name} {package.version}: {package.licence}"
-    text = f"{head}\n{package.notice}\nDownloaded from {package.url}\n"
-    write_atomically(cache_dir() / f"{package.stem}.LICENSE", text.encode())
+def record_licence(package: Package, text: str = "") -> None:
+    """Write the package's licence notice, and its text where it has one, beside its files."""
+    head = f"{package.name} {package.version}: {package.licence}\n{package.notice}"
+    notice = f"{head}\nDownloaded from {package.url}\n" + (f"\n{text}" if text else "")
+    write_atomically(cache_dir() / f"{package.stem}.LICENSE", notice.encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -55,7 +55,7 @@ def run_module(module: str, *arguments: str) -> None:
 def fetch(
     clipart: Annotated[bool, typer.Option("--clipart", help="Also the VAE's clip art (25 MB).")] = False,
 ) -> None:
-    """Download the drawings once (1.2 MB, MIT) into the cache."""
+    """Download the drawings and fonts once (27 MB, open licences) into the cache."""
     run_module("training.world", "fetch", *(["--clipart"] if clipart else []))
 
 
