@@ -7,7 +7,6 @@ it reached; `--start` names an exported VAE for the first stage that is run.
 import argparse
 import json
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.loop import LoopState, autocast, plot_losses, train
+from training.loop import LoopState, faster_precision, plot_losses, train
 from training.vae.config import SIZES, LossConfig, VaeTraining
 from training.vae.data import Draw, Pool, held_out
 from training.vae.evaluate import contact_sheet, evaluate, reconstruct, write_report
@@ -109,7 +108,7 @@ def run_stage(
     test = held_out(config.held_out, height, width)
     log.info("%s: start %s", config.name, evaluate(model, test))
     if precision == "auto":
-        precision = faster_precision(config, pool)
+        precision = faster_precision(partial(rehearse, config, pool))
     config = replace(config, loop=replace(config.loop, precision=precision))
     teacher = None
     if config.loss.perceptual or config.loss.distillation:
@@ -163,22 +162,11 @@ def publish(
         export(model, fit, weights, lineage)
 
 
-def faster_precision(config: VaeTraining, pool: Pool, steps: int = 4) -> str:
-    """`bf16` or `fp32`, whichever takes less time on this processor for a few steps of a throw-away model."""
-    seconds = {}
-    for precision in ("bf16", "fp32"):
-        model = Vae(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        objective, trainee = Objective(LossConfig()), Trainee(model, LossConfig())
-        batch = pool.batch_at(0)
-        for step in range(steps + 1):
-            if step == 1:  # the first step builds kernels
-                started = time.perf_counter()
-            with autocast(precision):
-                loss, _ = objective(trainee, batch, torch.Generator().manual_seed(step))
-            loss.backward()  # type: ignore[no-untyped-call]
-        seconds[precision] = (time.perf_counter() - started) / steps
-    log.info("seconds a step: %s", seconds)
-    return min(seconds, key=lambda name: seconds[name])
+def rehearse(config: VaeTraining, pool: Pool) -> None:
+    """One step of a throw-away model, to time a precision by."""
+    model = Vae(config.model).to(memory_format=torch.channels_last)
+    objective, trainee = Objective(LossConfig()), Trainee(model, LossConfig())
+    objective(trainee, pool.batch_at(0), torch.Generator())[0].backward()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

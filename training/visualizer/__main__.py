@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import time
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from training.loop import LoopState, LossFn, autocast, plot_losses, train
+from training.loop import LoopState, faster_precision, plot_losses, train
 from training.vae.export import load as load_vae
 from training.visualizer.config import VisualizerTraining
 from training.visualizer.data import Batches
@@ -105,7 +104,11 @@ def run(
     log.info("channel weights %.2f to %.2f", float(weights_of.min()), float(weights_of.max()))
     loss = partial(visualizer_loss, weights=weights_of)
     if precision == "auto":
-        precision = faster_precision(mot, batches, loss)
+        groups = batches.batch_at(0)
+        precision = faster_precision(
+            lambda: loss(mot, groups, torch.Generator().manual_seed(0))[0].backward()
+        )
+        mot.zero_grad(set_to_none=True)
     batches.precision = precision
     config = replace(config, loop=replace(config.loop, precision=precision))
 
@@ -146,23 +149,6 @@ def lineage(config: VisualizerTraining, state: LoopState) -> dict[str, object]:
         "config": plain,
         "loss": state.history[-1]["loss"],
     }
-
-
-def faster_precision(mot: Mot, batches: Batches, loss_fn: LossFn, tries: int = 3) -> str:
-    """bf16 or fp32, whichever learns from a batch sooner on this machine; logged."""
-    groups = batches.batch_at(0)
-    seconds: dict[str, float] = {}
-    for precision in ("bf16", "fp32"):
-        for _ in range(tries):
-            started = time.perf_counter()
-            with autocast(precision):
-                loss, _ = loss_fn(mot, groups, torch.Generator().manual_seed(0))
-            loss.backward()
-            mot.zero_grad(set_to_none=True)
-            seconds[precision] = min(seconds.get(precision, float("inf")), time.perf_counter() - started)
-    best = min(seconds, key=lambda name: seconds[name])
-    log.info("precision %s: %s s a batch", best, {k: round(v, 2) for k, v in seconds.items()})
-    return best
 
 
 if __name__ == "__main__":
