@@ -50,24 +50,11 @@ INK_CONTRAST = 65.0
 SHADES = 16
 """Pixels along a sprite when its contrast is measured."""
 HOLDERS = ("animal", "person")
-CONTAINERS = tuple(
-    [
-        "basket",
-        "bucket",
-        "house",
-        "car",
-        "boat",
-        "tent",
-        "backpack",
-        "gift",
-        "train",
-        "truck",
-        "book",
-        "hat",
-        "teapot",
-        "umbrella",
-    ]
-)
+CONTAINERS = (
+    "basket", "bucket", "house", "car", "boat", "tent", "backpack", "gift", "train", "truck", "book", "hat",
+    "teapot", "umbrella",
+)  # fmt: skip
+"""What things can be inside of."""
 _TRIES = 600
 _COVERED = (0.1, 0.45)
 """Share of an object that another before it may cover: seen to be behind, and seen to be what it is."""
@@ -279,7 +266,7 @@ def _paired(rng: np.random.Generator, draft: _Draft, kind: str, first: str, size
 
 @lru_cache(maxsize=4096)
 def style_shows(name: str, style: str) -> bool:
-    """Whether a noun may be drawn in a style: the flat one is unsaid, any other must be told from the rest."""
+    """Whether a noun may be drawn in a style: flat is unsaid, any other must be told from the rest."""
     return style == "flat" or not any(alike(name, style, other) for other in STYLES if other != style)
 
 

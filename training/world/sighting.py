@@ -76,7 +76,7 @@ class Reader:
         self.names = tuple(CONCEPTS if plain else CATALOGUE)
 
     def sights(self) -> list[Sight]:
-        """One for each wanted object, in order; objects of one style are read in the one that fits them best."""
+        """One for each wanted object, in order; objects of one style are read in that which fits best."""
         seen = self._read()
         alike = len({item.style for item in self.wanted.objects}) == 1 < len(self.styles)
         present = [sight for sight in seen if sight.present and len(sight.misfits) == len(self.styles)]

@@ -1,8 +1,8 @@
 """Does a picture show its scene? Exact per-property verdicts, from the words alone.
 
 Only what a caption says is asked for (concept, colour, style, place, size, count, relation, background and
-weather), so the same check serves rendered and generated pictures. Objects are found by `training.world.sighting`,
-backgrounds by `training.world.grounds`.
+weather), so the same check serves rendered and generated pictures. Objects are found by
+`training.world.sighting`, backgrounds by `training.world.grounds`.
 """
 
 from dataclasses import replace
@@ -28,7 +28,8 @@ def verify(scene: Scene | Spec, image: NDArray[np.uint8], strict: bool = False) 
     """Check a picture (straight RGBA uint8 `[H, W, 4]`) against what a caption of the scene says.
 
     `strict` takes the unsaid for clear weather and the flat style, compares with the whole catalogue, and
-    tells an object at a wrong place from a missing one. Two styles in which a noun hardly differs count as one.
+    tells an object at a wrong place from a missing one. Two styles in which a noun hardly differs count as
+    one.
     """
     wanted = scene if isinstance(scene, Spec) else scene.spec
     picture = premultiplied(checked(image))
@@ -123,7 +124,7 @@ def _alpha_finding(wanted: Spec, picture: Floats, expected: Floats) -> Finding:
     if wanted.background.kind != "transparent":
         mean = float(alpha.mean())
         return Finding("alpha", about, mean > 1 - ALPHA_ERROR / 3, f"mean alpha {mean:.2f}")
-    beside = grounds.outside(wanted, *picture.shape[:2], _RADII)
+    beside = grounds.outside(wanted, picture.shape[0], picture.shape[1], _RADII)
     if any(not item.place or item.count > 1 for item in wanted.objects):
         beside = np.where(grounds.cells(expected[..., 3:])[..., 0] > 1, grounds.COVERED, 1.0)
     mean = float((alpha * beside).sum() / beside.sum())

@@ -70,7 +70,7 @@ def test_caption_reads_as_the_services_write() -> None:
         ("a owl at the left, in a meadow by day", "article"),
         ("a red fox at the left, in a meadow by day", "fox"),
         ("a fox at the left, in a kitchen by day", "kitchen"),
-        ("a dragon at the left and a fox at the right, in a meadow by day", "dragon"),
+        ("a gryphon at the left and a fox at the right, in a meadow by day", "gryphon"),
         ("a fox at the left with a cat at the right, in a meadow by day", "with"),
         ("", "background"),
     ],
