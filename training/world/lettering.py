@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from training.world import vocabulary
-from training.world.fonts_interim import FONTS, font, supports
+from training.world.fonts import FONTS, font, supports
 from training.world.scene import unit_px
 from wanimage.conditions import COLORS
 
@@ -216,7 +216,7 @@ def sample_ink(rng: np.random.Generator, grounds: tuple[str, ...], least: float 
 def faces(script: str) -> tuple[str, ...]:
     """The font words whose face has a script, and the digits."""
     letters = vocabulary.characters(script) + "0123456789$%:."
-    return tuple(word for word in FONTS if supports(word, letters))
+    return tuple(word for word, face in FONTS.items() if script in face.scripts and supports(word, letters))
 
 
 def sample_face(rng: np.random.Generator, script: str) -> str:
@@ -246,7 +246,8 @@ def draw_text_plate(rng: np.random.Generator, height: int, width: int) -> Pixels
     canvas, grounds = _plate_ground(rng, height, width)
     least = 8.0 / 0.72  # em whose capitals are 8 pixels high
     top = float(rng.uniform(0.02, 0.12)) * height
-    while True:
+    misfits = 0
+    while misfits < 4:
         script = sample_script(rng)
         em = least * (max(height / 3.5 / least, 1.01) ** float(rng.beta(1.0, 1.8)))
         n_lines = int(rng.integers(1, 5))
@@ -254,7 +255,8 @@ def draw_text_plate(rng: np.random.Generator, height: int, width: int) -> Pixels
         text = vocabulary.sample_text(rng, min(12, n_lines * max(1, int(width / em / 4))), script)
         tall = em * (1 + PITCH * (n_lines - 1))
         if top + tall > height:
-            break
+            misfits += 1
+            continue
         block = Lettering(
             vocabulary.wrap(text, n_lines),
             word,

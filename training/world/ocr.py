@@ -22,7 +22,7 @@ from training.world.lettering import Floats, Lettering
 from training.world.reading import read
 from wanimage.errors import NotFound
 
-SCRIPTS = ("latin", "chinese")  # what RapidOCR's models know
+SCRIPTS = ("latin", "han")  # what RapidOCR's models know
 SIDE = 320  # pixels of the pictures that are compared
 GREY = 128  # what transparent pictures are laid on
 

@@ -39,7 +39,7 @@ def script_of(text: str) -> str:
         if "\u0400" <= letter < "\u0530":
             return "cyrillic"
         if letter > "\u2e80":
-            return "chinese"
+            return "han"
     return "latin"
 
 
@@ -49,7 +49,7 @@ def alphabet(script: str) -> tuple[str, ...]:
     signs = "0123456789$%:.,!?&'-+/"
     latin = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     own = vocabulary.characters(script) if script != "latin" else ""
-    return tuple(sorted({*signs, *own, *(latin if script in ("latin", "chinese") else "")}))
+    return tuple(sorted({*signs, *own, *(latin if script in ("latin", "han") else "")}))
 
 
 @dataclass(frozen=True)
