@@ -93,7 +93,7 @@ def natural(kind: Kind, graph: Graph, rng: np.random.Generator, grain: str = "no
     if grain == "normal":
         return _sentence(phrase)
     if grain == "detailed":
-        return f"{_sentence(phrase)} {rewrite(structured(kind, graph), rng)}"
+        return rewrite(structured(kind, graph), rng)
     raise ValueError(f"no grain {grain!r} of captions; one of {GRAINS}")
 
 
@@ -182,7 +182,9 @@ def _subset(category: str) -> tuple[str, ...]:
 
 def _brief(phrase: str) -> str:
     """What is in it, without where and before what: at most three things."""
-    things = [part for part in chunks(phrase) if not _PREPOSITION.match(part)] or chunks(phrase)[:1]
+    things = [part for part in chunks(phrase) if not _PREPOSITION.match(part) and "%" not in part] or chunks(
+        phrase
+    )[:1]
     return join(things[:3])
 
 
@@ -197,11 +199,11 @@ def _sentence(text: str) -> str:
 
 def _lowered(sentence: str) -> str:
     """Fit to follow a semicolon; a word in capitals stays."""
-    return sentence if sentence[:2].isupper() or sentence[:1] == "I" else sentence[:1].lower() + sentence[1:]
+    return sentence if sentence[:2].isupper() or sentence[:2] == "I " else sentence[:1].lower() + sentence[1:]
 
 
 def _key(sentence: str) -> str:
-    return " ".join(sentence.lower().split()).rstrip(".!?\" ")
+    return " ".join(sentence.lower().split()).rstrip('.!?" ')
 
 
 def _bare(part: str) -> str:

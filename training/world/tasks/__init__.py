@@ -20,6 +20,7 @@ from training.world.tasks.changes import CHANGES
 from training.world.tasks.composing import compose
 from training.world.tasks.drawing import draw
 from training.world.tasks.editing import edit, extract
+from training.world.tasks.faces import edit_portrait, moods, question_portrait
 from training.world.tasks.howtos import comparison, howto
 from training.world.tasks.questions import question
 from training.world.tasks.sample import Frame, NearMiss, Sample
@@ -45,21 +46,30 @@ class Task:
 
 
 _EDIT_SHARES = {
-    "add": 0.05, "remove": 0.05, "replace": 0.05, "recolor": 0.04, "move": 0.05, "background": 0.04,
-}  # fmt: skip
+    "add": 0.05,
+    "remove": 0.05,
+    "replace": 0.05,
+    "recolor": 0.04,
+    "move": 0.05,
+    "background": 0.04,
+    "restyle": 0.04,
+}
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("text_to_image", draw, 0.17, 8.0),
+        Task("text_to_image", draw, 0.13, 8.0),
         *(Task(f"edit_{name}", partial(edit, name=name), _EDIT_SHARES[name], 4.0) for name in CHANGES),
+        Task("edit_portrait", edit_portrait, 0.03, 2.2),
         Task("extract", extract, 0.03, 4.0),
         Task("compose", compose, 0.09, 4.0),
         Task("text_to_series", from_words, 0.08),
         Task("picture_to_series", from_picture, 0.06),
+        Task("moods", moods, 0.02, 2.2),
         Task("story", story, 0.08),
         Task("howto", howto, 0.04),
         Task("comparison", comparison, 0.03),
         Task("question", question, 0.1, 4.0),
+        Task("question_portrait", question_portrait, 0.02, 2.2),
         Task("ambiguous", ambiguous, 0.04),
     )
 }

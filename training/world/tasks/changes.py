@@ -4,14 +4,16 @@ A change knows its two graphs and says itself with slots, {old} for the object t
 place, so that words ("the red balloon") and drawn cues ("what is in the magenta box") may fill them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from training.world.caption import noun_phrase, with_article
-from training.world.concepts import COLORABLE, concept
-from training.world.sample import allowed_places, apart, in_split, place_object, places_of, visible
-from training.world.scene import Background, Scene, SceneObject
+from training.world.concepts import STYLES, colorable, concept
+from training.world.rich import in_rich_split
+from training.world.sample import allowed_places, apart, place_object, places_of, visible
+from training.world.scene import Background, Scene, SceneObject, members
 from training.world.talk import ALL_TIMES, Grid, Talk
+from training.world.tasks.scenes import all_seen, painted, seen
 from wanimage.conditions import COLORS, SETTINGS, place_phrase
 
 
@@ -84,10 +86,12 @@ def replace_object(talk: Talk, scene: Scene, grid: Grid) -> Change | None:
     if not names:
         return None
     name = talk.pick(names)
-    color = talk.color(name, scene.background)
+    color = painted(talk, name, scene.background, old.style)
     words = with_article(" ".join(w for w in (color, name) if w))
     orders = (f"replace {{old}} with {words}", f"swap {{old}} for {words}", f"turn {{old}} into {words}")
     new = swapped(old)
+    if not seen(new, scene.background):
+        return None
     elsewhere = tuple(_swap(scene, o, swapped(o)) for o in scene.objects if o is not old and o.count == 1)
     after = _swap(scene, old, new)
     return Change("replace", scene, after, orders, f"{{old}} -> {name}", old, new, elsewhere)
@@ -95,7 +99,7 @@ def replace_object(talk: Talk, scene: Scene, grid: Grid) -> Change | None:
 
 def recolor(talk: Talk, scene: Scene, grid: Grid) -> Change | None:
     """Another colour for a colourable object."""
-    items = [o for o in scene.objects if o.concept in COLORABLE]
+    items = [o for o in scene.objects if o.color]
     if not items:
         return None
     old = talk.pick(items)
@@ -104,6 +108,8 @@ def recolor(talk: Talk, scene: Scene, grid: Grid) -> Change | None:
     others = [o for o in items if o is not old and o.color != color]
     elsewhere = tuple(_swap(scene, o, replace(o, color=color)) for o in others)
     new = replace(old, color=color)
+    if not seen(new, scene.background):
+        return None
     return Change("recolor", scene, _swap(scene, old, new), orders, f"{{old}} {color}", old, new, elsewhere)
 
 
@@ -126,10 +132,24 @@ def background(talk: Talk, scene: Scene, grid: Grid) -> Change | None:
     """Another setting, time of day, plain colour, or nothing behind the objects."""
     now = scene.background
     ground, orders = talk.pick((_setting, _time, _plain, _clear))(talk, now)
-    seen = all(visible(o.concept, o.color, ground) for o in scene.objects)
-    if not seen or ground.key == now.key:
+    after = replace(scene, background=ground)
+    if ground.key == now.key or not all_seen(after):
         return None
-    return Change("background", scene, replace(scene, background=ground), orders, ground.phrase)
+    return Change("background", scene, after, orders, ground.phrase)
+
+
+def restyle(talk: Talk, scene: Scene, grid: Grid) -> Change | None:
+    """The same picture with all of its objects in another style."""
+    del grid
+    style = talk.other(STYLES, *(o.style for o in scene.objects))
+    if any(bool(o.color) != colorable(o.concept, style) for o in scene.objects):
+        return None  # a colour would be lost, or would have to be chosen
+    after = replace(scene, objects=tuple(replace(o, style=style) for o in scene.objects))
+    if not all_seen(after):
+        return None
+    orders = (f"redraw this in {style} style", f"change the style to {style}", f"make it {style} style")
+    half = replace(scene, objects=(*after.objects[:1], *scene.objects[1:]))
+    return Change("restyle", scene, after, orders, f"{style} style", elsewhere=(half,))
 
 
 def _setting(talk: Talk, now: Background) -> tuple[Background, tuple[str, ...]]:
@@ -165,12 +185,13 @@ CHANGES: dict[str, Maker] = {
     "recolor": recolor,
     "move": move,
     "background": background,
+    "restyle": restyle,
 }
 
 
 def admissible(scene: Scene, split: str) -> bool:
     """Whether a changed scene may be drawn in a split: no pair of another split is in it."""
-    return in_split(scene, split) or in_split(scene, "train")
+    return in_rich_split(scene, split) or in_rich_split(scene, "train")
 
 
 def newcomer(talk: Talk, scene: Scene, grid: Grid) -> SceneObject | None:
@@ -181,11 +202,18 @@ def newcomer(talk: Talk, scene: Scene, grid: Grid) -> SceneObject | None:
         places = [p for p in places_of(name, "train") if p in allowed_places(grid)]
         if not places or not visible(name, None, scene.background):
             continue
-        color = talk.color(name, scene.background)
-        new = place_object(talk.rng, name, color, talk.pick(places), talk.pick(["small", "medium"]), grid)
-        if all(apart(new, o, grid) for o in scene.objects):
-            return replace(new, style=style)
+        color = painted(talk, name, scene.background, style)
+        size = talk.pick(["small", "medium"])
+        new = replace(place_object(talk.rng, name, color, talk.pick(places), size, grid), style=style)
+        if clear(new, scene.objects, grid) and seen(new, scene.background):
+            return new
     return None
+
+
+def clear(item: SceneObject, others: Iterable[SceneObject], grid: Grid) -> bool:
+    """Whether an object hardly overlaps any other, or any member of a group."""
+    each = (member for other in others for member in members(other, *grid))
+    return all(apart(item, member, grid) for member in each)
 
 
 def _nouns(talk: Talk, scene: Scene, place: str) -> list[str]:
@@ -198,8 +226,10 @@ def _moved(talk: Talk, scene: Scene, item: SceneObject, grid: Grid) -> SceneObje
     places = [p for p in places_of(item.concept, "train") if p != item.place and p in allowed_places(grid)]
     for _ in range(8 if places else 0):
         new = place_object(talk.rng, item.concept, item.color, talk.pick(places), item.size_word, grid)
-        if all(apart(new, o, grid) for o in scene.objects if o is not item):
-            return replace(item, cx=new.cx, cy=new.cy)
+        moved = replace(item, cx=new.cx, cy=new.cy)
+        others = [o for o in scene.objects if o is not item]
+        if clear(moved, others, grid) and seen(moved, scene.background):
+            return moved
     return None
 
 

@@ -13,7 +13,7 @@ _ORDERS = ("draw", "paint", "make a picture of", "create", "show me", "generate"
 
 def draw(talk: Talk, aspect: Grid | None = None) -> Sample:
     """One picture of any kind, asked for in words."""
-    name = talk.weighted(share_of_kinds(talk.split))
+    name = talk.weighted(share_of_kinds())
     grid = some_grid(talk, aspect)
     kind = kind_of(name)
     target = frame(talk, kind.sample(talk.rng, talk.split, grid), grid, name)

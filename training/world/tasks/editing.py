@@ -98,13 +98,13 @@ def _change(talk: Talk, make: Maker, grid: Grid) -> Change:
 
 
 def _regions(change: Change, grid: Grid) -> tuple[Region, ...]:
-    """Where the object was and where it is; the whole picture for a change of the background."""
+    """Around every object that is changed, as it was and as it is; else the whole picture."""
+    before, after = change.before.objects, change.after.objects
     regions = []
-    for item in (change.old, change.new):
-        if item is not None:
-            half_width, half_height = reach(item, grid)
-            x0, y0 = max(0.0, item.cx - half_width), max(0.0, item.cy - half_height)
-            regions.append((x0, y0, min(1.0, item.cx + half_width), min(1.0, item.cy + half_height)))
+    for item in (*(o for o in before if o not in after), *(o for o in after if o not in before)):
+        half_width, half_height = reach(item, grid)
+        x0, y0 = max(0.0, item.cx - half_width), max(0.0, item.cy - half_height)
+        regions.append((x0, y0, min(1.0, item.cx + half_width), min(1.0, item.cy + half_height)))
     return tuple(regions) or ((0.0, 0.0, 1.0, 1.0),)
 
 

@@ -1,9 +1,10 @@
 """The kinds of picture that tasks draw, by name."""
 
+from training.world import portraits
 from training.world.kinds import Kind
 from training.world.tasks.scenes import SCENES
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (SCENES,)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (SCENES, portraits.KIND)}
 SHARES = {"scenes": 0.5}
 """Share of text to image by kind; kinds that are not named share the rest."""
 
@@ -15,8 +16,7 @@ def kind_of(name: str) -> Kind:
     return KINDS[name]
 
 
-def share_of_kinds(split: str) -> dict[str, float]:
-    """The kinds that have pictures of a split, by share."""
-    del split
+def share_of_kinds() -> dict[str, float]:
+    """The kinds of text to image, by share."""
     rest = (1 - sum(SHARES.values())) / max(1, len(KINDS) - len(SHARES))
     return {name: SHARES.get(name, rest) for name in KINDS}
