@@ -81,7 +81,7 @@ PACKAGES = {
     ),
 }
 _SIDE = 32  # of every icon's view box in the cache
-_SLOW_STYLES = ("gradient",)  # filters: 100 ms an icon at 256 px, others 10
+_SLOW_STYLES = ("gradient", "noto")  # filters and long paths: 100 and 17 ms an icon at 256 px
 _MASTER_PX = (192, 384)
 
 
@@ -194,7 +194,7 @@ def sprite(name: str, color: str | None, px: int, style: str = "flat") -> NDArra
     return pixels
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def _master(name: str, style: str, side: int) -> Image.Image:
     """A slow icon from which all its sizes are scaled: premultiplied, cut to the tight square around it.
 
