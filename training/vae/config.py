@@ -97,7 +97,7 @@ MIXED = DataConfig(
         (64, 512, 0.02),
         (512, 64, 0.02),
     ),
-    sources=(("scenes", 0.4), ("text", 0.25), ("clipart", 0.25), ("portraits", 0.1)),
+    sources=(("scenes", 0.2), ("rich", 0.25), ("text", 0.25), ("clipart", 0.25), ("portraits", 0.05)),
     zooms=((1.0, 0.4), (2.0, 0.4), (3.0, 0.2)),
 )
 """Everything the world draws, at mixed sizes."""
@@ -116,7 +116,7 @@ def nano() -> tuple[VaeTraining, ...]:
         model=model,
         loop=replace(loop, steps=4500, lr=1e-3, decay=0.6, save_every=300, seed=1),
         data=MIXED,
-        loss=LossConfig(perceptual=0.1, distillation=0.1, anchor=0.02, divergence=0.0),
+        loss=LossConfig(perceptual=0.1, distillation=0.1, anchor=0.01, divergence=0.0),
     )
     critic = VaeTraining(
         name="critic",

@@ -13,6 +13,7 @@ from training.vae.config import DataConfig
 from training.world import clipart, portraits, scenery
 from training.world.lettering import draw_text_plate
 from training.world.render import render
+from training.world.rich import sample_rich_scene
 from training.world.sample import sample_background, sample_scene
 from training.world.scene import Background
 from wanimage.models.vae import premultiplied
@@ -32,6 +33,18 @@ def draw_scene(rng: np.random.Generator, height: int, width: int, split: str = "
     """One rendered scene of the world."""
     ground = Background.transparent() if split == "train" and rng.random() < CUT_OUT else None
     return render(sample_scene(rng, split, background=ground, aspect=(height, width)), height, width)
+
+
+def draw_rich(rng: np.random.Generator, height: int, width: int, split: str = "train") -> NDArray[np.uint8]:
+    """One scene of the whole catalogue: styles, groups, weather."""
+    return render(sample_rich_scene(rng, split, (height, width)), height, width)
+
+
+def draw_concepts(
+    rng: np.random.Generator, height: int, width: int, split: str = "train"
+) -> NDArray[np.uint8]:
+    """A scene of concepts that are in no training picture, whatever the split; to measure, not to train."""
+    return draw_rich(rng, height, width, "heldout_concepts")
 
 
 def draw_text(rng: np.random.Generator, height: int, width: int, split: str = "train") -> NDArray[np.uint8]:
@@ -64,6 +77,8 @@ def draw_portrait(
 
 SOURCES: dict[str, Draw] = {
     "scenes": draw_scene,
+    "rich": draw_rich,
+    "concepts": draw_concepts,
     "text": draw_text,
     "clipart": draw_clipart,
     "portraits": draw_portrait,
