@@ -2,8 +2,8 @@
 
     python -m training.world.measure_text --scenes 200
 
-prints a Markdown table: for every kind and fault, how many verdicts on whole pictures are right (a clean picture
-passes, a faulty one fails) and in how many the fault is among the failures by its own property.
+prints a Markdown table: for every kind and fault, how many verdicts on whole pictures are right (a clean
+picture passes, a faulty one fails) and in how many the fault is among the failures by its own property.
 """
 
 import argparse
@@ -17,11 +17,13 @@ from PIL import Image, ImageFilter
 
 from training.world import chart_reading, lettering, posters, screens, vocabulary
 from training.world.charts import Chart, Entry
+from training.world.concepts import CONCEPTS
 from training.world.kinds import Kind
 from training.world.lettering import Lettering, Pixels
 from training.world.posters import Poster
 from training.world.screens import Screen
 from training.world.spelling import alphabet, script_of
+from wanimage.conditions import COLORS
 
 Rng = np.random.Generator
 Fault = Callable[[Any, Rng], Any | None]
@@ -111,7 +113,7 @@ def _other_font(word: str, text: str, rng: Rng) -> str | None:
     return str(rng.choice(others)) if others else None
 
 
-def _other_color(color: str, rng: Rng, choices: Iterable[str] = lettering.COLORS) -> str:
+def _other_color(color: str, rng: Rng, choices: Iterable[str] = COLORS) -> str:
     right = np.array(lettering.rgb(color), float)
     far = [c for c in choices if float(np.linalg.norm(right - lettering.rgb(c))) > FAR and c != color]
     return str(rng.choice(far))
@@ -137,7 +139,7 @@ def poster_object(poster: Poster, rng: Rng) -> Poster | None:
     """The object is another."""
     if poster.object is None:
         return None
-    other = str(rng.choice([c for c in posters.CONCEPTS if c != poster.object]))
+    other = str(rng.choice([c for c in CONCEPTS if c != poster.object]))
     return replace(poster, object=other)
 
 
@@ -190,15 +192,15 @@ def chart_swap(chart: Chart, rng: Rng) -> Chart | None:
     a, b = chart.entries[i].value, chart.entries[j].value
     if abs(a - b) < 8:
         return None
-    return _with_entry(_with_entry(chart, i, _entry(chart, i, b)), j, _entry(chart, j, a))
+    entries = list(chart.entries)
+    entries[i], entries[j] = _entry(chart, i, b), _entry(chart, j, a)
+    return replace(chart, entries=tuple(entries))
 
 
 def chart_color(chart: Chart, rng: Rng) -> Chart | None:
     """An entry (of a line, all of it) has another colour."""
     i = 0 if chart.form == "line" else int(rng.integers(len(chart.entries)))
-    color = _other_color(
-        chart.entries[i].color, rng, [c for c in lettering.COLORS if c not in ("white", "grey")]
-    )
+    color = _other_color(chart.entries[i].color, rng, [c for c in COLORS if c not in ("white", "grey")])
     return _with_entry(chart, i, replace(chart.entries[i], color=color))
 
 
@@ -241,7 +243,7 @@ def screen_card(screen: Screen, rng: Rng) -> Screen | None:
 def screen_icon(screen: Screen, rng: Rng) -> Screen | None:
     """A card has another icon."""
     i = int(rng.integers(len(screen.cards)))
-    other = str(rng.choice([c for c in screens.CONCEPTS if c != screen.cards[i].icon]))
+    other = str(rng.choice([c for c in CONCEPTS if c != screen.cards[i].icon]))
     cards = (*screen.cards[:i], replace(screen.cards[i], icon=other), *screen.cards[i + 1 :])
     return replace(screen, cards=cards)
 
@@ -255,7 +257,7 @@ def screen_text(screen: Screen, rng: Rng) -> Screen | None:
     if not text:
         return None
     if which < 2:
-        return replace(screen, **{("title", "button")[which]: text})
+        return replace(screen, title=text) if which == 0 else replace(screen, button=text)
     i = which - 2
     cards = (*screen.cards[:i], replace(screen.cards[i], label=text), *screen.cards[i + 1 :])
     return replace(screen, cards=cards)

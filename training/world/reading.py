@@ -160,7 +160,7 @@ def _frame(canvas: Floats, line: Line, side: float) -> _Frame:
     scale = max(1, int(line.em // 24))
     height, width = canvas.shape[0] // scale, canvas.shape[1] // scale
     em, x, y = line.em / scale, line.x / scale, line.y / scale
-    top, bottom = max(0, math.floor(y - 1.25 * em)), min(height, math.ceil(y + 0.55 * em))
+    top, bottom = max(0, math.floor(y - 1.15 * em)), min(height, math.ceil(y + 0.45 * em))
     left = max(0, math.floor(x - side * em))
     right = min(width, math.ceil(x + line.width / scale + side * em))
     if bottom - top < 3 or right - left < 3:
@@ -205,10 +205,10 @@ def _coverage(rest: Floats) -> Floats:
 def _color(frame: _Frame, line: Line) -> tuple[float, float, float]:
     """The ink's colour by least squares of pixels = ground + coverage (ink - ground)."""
     cover = frame.draw(line)
-    weight = cover * (cover > 0.3)
+    weight = cover * (cover > 0.5 * cover.max())
     if weight.sum() < 1e-3:
         return (0, 0, 0)
-    ratio = np.einsum("hw,hw,hwc->c", weight, cover, frame.pixels) / np.vdot(weight, cover)
+    ratio = np.einsum("hw,hwc->c", weight, frame.pixels) / np.vdot(weight, cover)
     under = np.einsum("hw,hwc->c", weight, frame.ground) / weight.sum()
     color = ratio + under
     color = color[:3] * (255 / max(float(color[3]), 25.0))

@@ -22,7 +22,7 @@ from wanimage.conditions import COLORS
 DARK, LIGHT = "#22262b", "#ffffff"
 THEMES = {"light": ("#e8ebf0", "#ffffff"), "dark": ("#15181d", "#343b45")}  # page and cards
 PAINTS = tuple(c for c in COLORS if c not in ("white", "grey", "black"))
-TITLE_EM, LABEL_EM = 0.085, 0.075  # in units of `scene.unit_px`
+TITLE_EM, LABEL_EM, BUTTON_EM = 0.085, 0.075, 0.068  # in units of `scene.unit_px`
 CARD_REACH = 16.0  # most difference (0..255) of pages and cards
 SIDE = 0.4  # ems beside a label that the reader looks at
 
@@ -97,13 +97,13 @@ def plan(screen: Screen, height: int, width: int) -> Plan:
         half = lettering.advance(card.label, screen.font, em) * unit / 2
         middle = left + half if width <= 1.3 * height else left + most / 2
         labels.append(words(card.label, ink, em, middle, y + 0.1 * em * unit, most))
-    long = max(0.4 * unit, lettering.advance(screen.button, screen.font, LABEL_EM) * unit + 0.12 * unit)
+    long = max(0.4 * unit, lettering.advance(screen.button, screen.font, BUTTON_EM) * unit + 0.12 * unit)
     middle = (low + height) / 2
-    deep = 0.36 * (height - low)
+    deep = 0.42 * (height - low)
     button = (width / 2 - long / 2, middle - deep, width / 2 + long / 2, middle + deep)
     shift = 0.1 * LABEL_EM * unit
     title = words(screen.title, on(screen.bar), TITLE_EM, width / 2, bar[3] / 2 + shift, 0.9 * width)
-    caption = words(screen.button, on(screen.button_color), LABEL_EM, width / 2, middle + shift, 0.9 * long)
+    caption = words(screen.button, on(screen.button_color), BUTTON_EM, width / 2, middle + shift, 0.9 * long)
     return Plan(bar, tuple(cards), tuple(icons), button, title, tuple(labels), caption)
 
 
