@@ -1,46 +1,64 @@
-"""`python -m training.world fetch|preview`: get the icons; draw scenes, stories or portraits with their
-verdicts."""
+"""`python -m training.world fetch|preview|shards`: get drawings and fonts; look at them; write samples."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from training.world import assets, clipart, fonts
-from training.world.preview import portrait_sheet, scene_sheet, story_sheet
+from training.world.preview import kind_sheet, task_sheet
 from training.world.sample import SPLITS
+from training.world.shards import Recipe, write_shards
+from training.world.tasks.pictures import KINDS
 from wanimage.errors import WanError
 
 
 def main() -> None:
     """Parse and run; errors end with status 1 and their way out."""
-    parser = argparse.ArgumentParser(prog="python -m training.world", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    get = commands.add_parser("fetch", help="download the drawings and fonts into the cache, once")
-    get.add_argument("--clipart", action="store_true", help="also the clip art that the VAE is trained on")
-    sheet = commands.add_parser("preview", help="draw random scenes with their captions")
-    sheet.add_argument("--out", type=Path, default=Path("out/world.png"))
-    sheet.add_argument("--seed", type=int, default=0)
-    sheet.add_argument("--n", type=int, default=20, help="scenes, or stories")
-    sheet.add_argument("--split", default="train", choices=SPLITS)
-    kind = sheet.add_mutually_exclusive_group()
-    kind.add_argument("--stories", action="store_true", help="stories instead of single scenes")
-    kind.add_argument("--portraits", action="store_true", help="portraits instead of scenes")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     try:
         if arguments.command == "fetch":
             assets.fetch()
             fonts.fetch()
             if arguments.clipart:
                 clipart.fetch()
-        elif arguments.portraits:
-            portrait_sheet(arguments.out, arguments.n, arguments.seed)
-            print(arguments.out)
+        elif arguments.command == "shards":
+            recipe = Recipe(
+                count=arguments.n, seed=arguments.seed, split=arguments.split, cell=arguments.cell
+            )
+            print(write_shards(arguments.out, recipe, arguments.processes))
         else:
-            draw = story_sheet if arguments.stories else scene_sheet
-            draw(arguments.out, arguments.n, arguments.seed, arguments.split)
-            print(arguments.out)
+            _preview(arguments)
     except WanError as error:
         sys.exit(f"error: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.world", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    get = commands.add_parser("fetch", help="download the drawings and fonts into the cache, once")
+    get.add_argument("--clipart", action="store_true", help="also the clip art that the VAE is trained on")
+    sheet = commands.add_parser("preview", help="a contact sheet with captions and verdicts")
+    sheet.add_argument("--out", type=Path, default=Path("out/world.png"))
+    sheet.add_argument("--of", default="tasks", choices=["tasks", *KINDS], help="every task, or one kind")
+    sheet.add_argument("--n", type=int, help="samples a task (1), or pictures of the kind (21)")
+    shards = commands.add_parser("shards", help="write samples of all tasks as tar files for webdataset")
+    shards.add_argument("--out", type=Path, required=True)
+    shards.add_argument("--n", type=int, required=True, help="samples")
+    shards.add_argument("--cell", type=int, default=16, help="pixels a cell; a square picture has 8 x 8")
+    shards.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    for command in (sheet, shards):
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--split", default="train", choices=SPLITS)
+    return parser
+
+
+def _preview(arguments: argparse.Namespace) -> None:
+    if arguments.of == "tasks":
+        task_sheet(arguments.out, arguments.n or 1, arguments.seed, arguments.split)
+    else:
+        kind_sheet(arguments.out, arguments.of, arguments.n or 21, arguments.seed, arguments.split)
+    print(arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,99 +1,119 @@
-"""Contact sheets: scenes above their captions, stories in rows, each with the verifier's verdict."""
+"""Contact sheets: pictures of a kind above their captions, or samples of tasks, each with its verdict."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from training.world import portraits
-from training.world.caption import caption
-from training.world.dialogue import sample_dialogue
-from training.world.portraits import sample_portrait
-from training.world.render import render
-from training.world.sample import sample_scene
-from training.world.scene import Scene
-from training.world.verify import verify
+from training.world import fonts
+from training.world.kinds import Pixels
+from training.world.report import Report
+from training.world.tasks import TASKS, Frame, Sample, sample_task
+from training.world.tasks.pictures import kind_of
 
-SIDE, LINES, MARGIN = 160, 6, 8  # longest side of a picture, lines of its text, pixels between pictures
-LINE_PX, LINE_CHARACTERS = 12, 27
+SIDE, LINES, MARGIN = 160, 7, 8  # longest side of a picture, lines of its text, pixels between pictures
+COLUMNS = 7
+FONT_PX, LINE_PX = 10, 12
 CHECKER = (225, 250)  # greys behind transparent pictures
 CHECKER_PX = 10
 PASSED, FAILED = "#2a8f3c", "#d03030"
+SHARP = 2  # pictures are drawn that much larger and scaled down
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture (straight RGBA uint8 `[H, W, 4]`), the text below it, and the scene it is checked against."""
+    """A picture (straight RGBA uint8 `[H, W, 4]`) or none, the text below it, and its verdict."""
 
-    picture: NDArray[np.uint8]
+    picture: Pixels | None
     text: str
-    scene: Scene | None = None
+    report: Report | None = None
 
 
-def scene_sheet(out: Path, count: int = 20, seed: int = 0, split: str = "train", columns: int = 5) -> None:
-    """Write a PNG of random scenes of a split with their captions; equal seeds give equal sheets."""
-    rng = np.random.default_rng(seed)
+def kind_sheet(out: Path, name: str, count: int = 21, seed: int = 0, split: str = "train") -> None:
+    """Write a PNG of random pictures of a kind with their captions; equal seeds give equal sheets."""
+    rng, kind = np.random.default_rng(seed), kind_of(name)
     cells = []
     for _ in range(count):
-        scene = sample_scene(rng, split)
-        cells.append(Cell(render(scene, SIDE, SIDE), caption(scene, rng), scene))
-    write_sheet(out, cells, columns)
+        graph = kind.sample(rng, split, (1, 1))
+        picture = kind.draw(graph, SHARP * SIDE, SHARP * SIDE)
+        cells.append(Cell(picture, kind.phrase(graph), kind.verify(graph, picture)))
+    write_sheet(out, cells)
 
 
-def story_sheet(out: Path, count: int = 4, seed: int = 0, split: str = "train", columns: int = 5) -> None:
-    """Write a PNG of stories: the request, then each picture above its prompt."""
-    rng = np.random.default_rng(seed)
+def task_sheet(out: Path, count: int = 1, seed: int = 0, split: str = "train") -> None:
+    """Write a PNG with samples of every task: the request, what the user brings, and the results."""
     cells: list[Cell] = []
-    for _ in range(count):
-        ask, told = sample_dialogue(rng, split, "story").turns
-        blank = np.zeros((SIDE, SIDE, 4), np.uint8)
-        cells.append(Cell(blank, ask.text))
-        for picture in told.pictures:
-            height, width = (side * SIDE // max(picture.grid) for side in picture.grid)
-            cells.append(Cell(render(picture.scene, height, width), picture.prompt, picture.scene))
-        cells += [Cell(blank, "")] * (-len(cells) % columns)
-    write_sheet(out, cells, columns)
+    for index, name in enumerate(TASKS):
+        for number in range(count):
+            sample = sample_task(np.random.default_rng([seed, index, number]), split, name)
+            row = list(_cells(sample))
+            if len(cells) % COLUMNS + len(row) > COLUMNS:  # a sample starts a row where it does not fit
+                cells += [Cell(None, "")] * (-len(cells) % COLUMNS)
+            cells += row
+    write_sheet(out, cells)
 
 
-def portrait_sheet(out: Path, count: int = 20, seed: int = 0, columns: int = 5) -> None:
-    """Write a PNG of random portraits with their captions, and what the verifier misreads."""
-    rng = np.random.default_rng(seed)
-    cells = []
-    for _ in range(count):
-        portrait = sample_portrait(rng)
-        picture = portraits.draw(portrait, SIDE)
-        wrong = portraits.verify(portrait, picture).failures()
-        cells.append(Cell(picture, "; ".join([portrait.phrase, *wrong])))
-    write_sheet(out, cells, columns)
+def _cells(sample: Sample) -> Iterator[Cell]:
+    """A cell of words with the verdict, the inputs, the outputs."""
+    report = sample.verify([frame.draw() for frame in sample.outputs]) if sample.outputs else None
+    said = [f"{sample.task}: {sample.request}"]
+    if sample.answer:
+        said += [*sample.answer.steps, f"Answer: {sample.answer.reply}"]
+    if sample.accepted:
+        said.append(f"May be read as: {'; '.join(reading.words for reading in sample.accepted)}")
+    yield Cell(None, "\n".join(said), report)
+    for frame in sample.inputs:
+        yield Cell(_drawn(frame), "from the user")
+    for frame in sample.outputs:
+        yield Cell(_drawn(frame), frame.prompt)
 
 
-def write_sheet(out: Path, cells: Sequence[Cell], columns: int = 5) -> None:
-    """Write cells in rows as a PNG; a checked picture gets a green or red bar with what failed."""
+def _drawn(frame: Frame) -> Pixels:
+    return frame.draw(max(1, round(SHARP * SIDE / max(frame.grid))))
+
+
+def write_sheet(out: Path, cells: Sequence[Cell], columns: int = COLUMNS) -> None:
+    """Write cells in rows as a PNG; a checked one gets a green or red bar, and lines of what failed."""
     rows = -(-len(cells) // columns)
     cell_height, cell_width = SIDE + LINES * LINE_PX + MARGIN, SIDE + MARGIN
     sheet = Image.new("RGB", (columns * cell_width + MARGIN, rows * cell_height + MARGIN), "white")
-    draw = ImageDraw.Draw(sheet)
     for index, cell in enumerate(cells):
         left, top = MARGIN + index % columns * cell_width, MARGIN + index // columns * cell_height
-        height, width = cell.picture.shape[:2]
-        picture = Image.fromarray(cell.picture, "RGBA")
-        if cell.picture[..., 3].any():
-            sheet.paste(_checkerboard(height, width), (left, top))
-        sheet.paste(picture, (left, top), picture)
-        lines = textwrap.wrap(cell.text, LINE_CHARACTERS)
-        if cell.scene is not None:
-            report = verify(cell.scene, cell.picture)
-            bar = (left, top + height, left + width - 1, top + height + 2)
-            draw.rectangle(bar, fill=PASSED if report.passed else FAILED)
-            lines += report.failures()
-        for number, line in enumerate(lines[:LINES]):
-            draw.text((left, top + height + 4 + number * LINE_PX), line, fill="black")
+        _write_cell(sheet, cell, left, top)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out)
+
+
+def _write_cell(sheet: Image.Image, cell: Cell, left: int, top: int) -> None:
+    draw = ImageDraw.Draw(sheet)
+    room = LINES
+    if cell.picture is None:
+        room += SIDE // LINE_PX
+    else:
+        picture = _shrunk(cell.picture)
+        sheet.paste(_checkerboard(picture.height, picture.width), (left, top))
+        sheet.paste(picture, (left, top), picture)
+        top += picture.height
+    if cell.report is not None:
+        bar = (left, top, left + SIDE - 1, top + 2)
+        draw.rectangle(bar, fill=PASSED if cell.report.passed else FAILED)
+    lines = [line for part in cell.text.splitlines() for line in textwrap.wrap(part, 29)]
+    lines += cell.report.failures() if cell.report else []
+    for number, line in enumerate(lines[:room]):
+        face = next((w for w in ("sans", "serif", "chinese") if fonts.supports(w, line)), "sans")
+        draw.text((left, top + 4 + number * LINE_PX), line, fill="black", font=fonts.font(face, FONT_PX))
+
+
+def _shrunk(picture: Pixels) -> Image.Image:
+    """At most SIDE pixels a side; averaged premultiplied, so that clear pixels do not bleed."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    soft = Image.fromarray(picture, "RGBA").convert("RGBa").resize(size, Image.Resampling.LANCZOS)
+    return soft.convert("RGBA")
 
 
 def _checkerboard(height: int, width: int) -> Image.Image:

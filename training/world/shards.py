@@ -6,8 +6,9 @@ In a shard, sample `000042` is the files `000042.json`, `000042.input0.png`, `00
 
 import hashlib
 import io
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,6 +19,7 @@ import numpy as np
 import webdataset
 from numpy.typing import NDArray
 from PIL import Image
+from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from training.world.tasks import sample_task
 from training.world.tasks.sample import Sample
@@ -77,8 +79,8 @@ def _write_shard(out: Path, recipe: Recipe, number: int) -> str:
         for index in range(first, min(first + recipe.per_shard, recipe.count)):
             writer.write({"__key__": f"{index:06d}", **files_of(sample_at(recipe, index), recipe.cell)})
     temporary.replace(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest()
 
 
 def files_of(sample: Sample, cell: int) -> dict[str, bytes]:
@@ -150,7 +152,7 @@ class Loader:
     def __iter__(self) -> Iterator[list[Row]]:
         while True:
             rows = self._rows()
-            for batch in iter(lambda rows=rows: _take(rows, self.batch), None):
+            while batch := _take(rows, self.batch):
                 self.row += len(batch)
                 yield batch
             self.epoch, self.row = self.epoch + 1, 0
@@ -171,19 +173,22 @@ class Loader:
             skip = 0
 
 
-def _take(rows: Iterator[Row], count: int) -> list[Row] | None:
-    """The next `count` rows; None when fewer are left, which the next epoch has anyway."""
-    batch = [row for _, row in zip(range(count), rows, strict=False)]
-    return batch if len(batch) == count else None
+def _take(rows: Iterator[Row], count: int) -> list[Row]:
+    """The next `count` rows; none when fewer are left, which the next epoch has anyway."""
+    batch = list(itertools.islice(rows, count))
+    return batch if len(batch) == count else []
 
 
 def read_shard(path: Path) -> Iterator[Row]:
     """The rows of one shard, in the order they were written."""
-    for found in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
-        document = json.loads(found["json"])
-        inputs, outputs = (_pictures(found, side, len(document[f"{side}s"])) for side in ("input", "output"))
-        yield Row(found["__key__"], document, inputs, outputs)
+    with path.open("rb") as file:
+        for found in group_by_keys(tar_file_expander([{"url": path.name, "stream": file}])):
+            document = json.loads(found["json"])
+            inputs, outputs = (
+                _pictures(found, side, len(document[f"{side}s"])) for side in ("input", "output")
+            )
+            yield Row(found["__key__"], document, inputs, outputs)
 
 
-def _pictures(found: dict[str, bytes], side: str, count: int) -> Sequence[NDArray[np.uint8]]:
+def _pictures(found: dict[str, bytes], side: str, count: int) -> tuple[NDArray[np.uint8], ...]:
     return tuple(np.asarray(Image.open(io.BytesIO(found[f"{side}{i}.png"]))) for i in range(count))

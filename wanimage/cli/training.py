@@ -63,11 +63,26 @@ def fetch(
 @report.command
 def preview(
     out: Annotated[Path, typer.Option("--out", help="The sheet.")] = Path("out/world.png"),
-    n: Annotated[int, typer.Option(min=1, help="Scenes.")] = 20,
+    of: Annotated[str, typer.Option(help="`tasks`, or a kind of picture.")] = "tasks",
+    n: Annotated[int | None, typer.Option(min=1, help="Samples a task, or pictures of the kind.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Draw a sheet of random scenes with their captions."""
-    run_module("training.world", "preview", "--out", str(out), "--n", str(n), "--seed", str(seed))
+    """Draw a contact sheet of every task, with captions and the verifier's verdicts."""
+    options = ["--out", str(out), "--of", of, "--seed", str(seed), *(["--n", str(n)] if n else [])]
+    run_module("training.world", "preview", *options)
+
+
+@world.command()
+@report.command
+def shards(
+    out: Annotated[Path, typer.Option("--out", help="The folder of tar files.")],
+    n: Annotated[int, typer.Option(min=1, help="Samples.")],
+    split: Annotated[str, typer.Option(help="train, val or heldout.")] = "train",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Write samples of all tasks, with pictures, captions and dialogues, as tar files for webdataset."""
+    options = ["--out", str(out), "--n", str(n), "--split", split, "--seed", str(seed)]
+    run_module("training.world", "shards", *options)
 
 
 @train.command()

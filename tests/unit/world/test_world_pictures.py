@@ -96,7 +96,7 @@ def test_noise_shows_nothing() -> None:
 
 def test_a_sheet_bars_what_passes_green_and_what_fails_red(tmp_path: Path) -> None:
     right, wrong = render(SCENE, 128, 128), render(Scene((BLUE_RING,), MEADOW), 128, 128)
-    write_sheet(tmp_path / "sheet.png", [Cell(right, "right", SCENE), Cell(wrong, "wrong", SCENE)], columns=2)
+    write_sheet(tmp_path / "sheet.png", [Cell(p, "", verify(SCENE, p)) for p in (right, wrong)], columns=2)
     sheet = Image.open(tmp_path / "sheet.png")
     bars = [sheet.getpixel((MARGIN + column * (SIDE + MARGIN) + 4, MARGIN + 129)) for column in (0, 1)]
     assert bars == [ImageColor.getrgb(PASSED), ImageColor.getrgb(FAILED)]
