@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from training.world import vocabulary
-from training.world.fonts import FONTS, font, supports
+from training.world.fonts import FONTS, supports
+from training.world.fonts import font as uncached_font
 from training.world.scene import unit_px
 from wanimage.conditions import COLORS
 
@@ -21,6 +22,7 @@ Pixels = NDArray[np.uint8]
 
 PITCH = 1.3  # baseline to baseline, in ems
 ALIGNMENTS = ("left", "center", "right")
+font = lru_cache(maxsize=4096)(uncached_font)  # which looks for the file each time
 EMS = {"small": (0.075, 0.085), "medium": (0.11, 0.125), "large": (0.165, 0.2)}  # in units of `unit_px`
 
 
@@ -134,7 +136,7 @@ def _inside(center: float, length: float, most: int) -> float:
 
 def ink(line: Line) -> Ink:
     """The coverage of one line."""
-    fine = 4 if line.em < 48 else 2 if line.em < 160 else 1
+    fine = 4 if line.em < 28 else 2 if line.em < 96 else 1
     face = font(line.font, max(1, round(line.em * fine)))
     x, y = round(line.x * fine), round(line.y * fine)
     x0, y0, x1, y1 = (int(v) for v in face.getbbox(line.text, anchor="ls"))
@@ -177,6 +179,8 @@ def canvas_of(pixels: Pixels) -> Floats:
 def straight(canvas: Floats) -> Pixels:
     """A premultiplied canvas as straight uint8 RGBA; colour is 0 where alpha is 0."""
     alpha = canvas[..., 3:]
+    if alpha.min() >= 1:
+        return np.asarray(np.clip(canvas * (1, 1, 1, 255) + 0.5, 0, 255), np.uint8)
     color = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
     pixels: Pixels = (np.concatenate([np.clip(color, 0, 255), 255 * np.clip(alpha, 0, 1)], -1) + 0.5).astype(
         np.uint8

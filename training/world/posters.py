@@ -190,7 +190,8 @@ def sample(rng: np.random.Generator, split: str = "train", aspect: tuple[int, in
     """
     for _ in range(2000):
         poster = _any(rng, split, aspect)
-        if poster and (split == "heldout_concepts" or split_of_key(key(poster)) == split):
+        its_own = split == "heldout_concepts" or split_of_key(key(poster)) == split
+        if its_own and _fits(poster, aspect) and _visible(poster):
             return poster
     raise ValueError(f"no poster of the split {split!r} for aspect {aspect}; one of train, val, heldout")
 
@@ -200,7 +201,7 @@ def key(poster: Poster) -> str:
     return f"poster {poster.blocks[0].lines[0]} {poster.blocks[0].font} {poster.object}"
 
 
-def _any(rng: np.random.Generator, split: str, aspect: tuple[int, int]) -> Poster | None:
+def _any(rng: np.random.Generator, split: str, aspect: tuple[int, int]) -> Poster:
     ground = _sample_ground(rng)
     name = str(rng.choice(list(CONCEPTS))) if rng.random() < 0.6 else None
     script = lettering.sample_script(rng)
@@ -226,7 +227,7 @@ def _any(rng: np.random.Generator, split: str, aspect: tuple[int, int]) -> Poste
         poster = replace(poster, cx=0.17, cy=0.5)
     elif name:
         poster = replace(poster, cy=0.55 if two else 0.62)
-    return poster if _fits(poster, aspect) and _visible(poster) else None
+    return poster
 
 
 def _fits(poster: Poster, aspect: tuple[int, int]) -> bool:

@@ -16,12 +16,13 @@ font ("l" and "I") never count as a fault. Fonts are told apart by the error of 
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.signal import fftconvolve
 
-from training.world.lettering import Floats, Line, faces, ink
+from training.world.lettering import Floats, Ink, Line, faces, ink
 from training.world.spelling import DROP, RISE, Spelling, oddity, put, script_of, spell
 
 SOFTNESS = (0.0, 0.6, 1.0, 1.5, 2.2)  # standard deviations, in pixels of the picture, of the compared lines
@@ -64,10 +65,11 @@ class _Frame:
 
     def draw(self, line: Line) -> Floats:
         """The coverage that the frame would have of a line (in small pixels)."""
-        mark = ink(line)
         canvas = np.zeros_like(self.ink)
-        put(canvas, mark, self.top, self.left)
-        return gaussian_filter(canvas, self.softness) if self.softness else canvas
+        x, y = math.floor(line.x), math.floor(line.y)
+        mark = _soft_ink(replace(line, x=_quarter(line.x - x), y=_quarter(line.y - y)), self.softness)
+        put(canvas, mark, self.top - y, self.left - x)
+        return canvas
 
     def band(self, line: Line) -> slice:
         """The rows that belong to a line."""
@@ -83,6 +85,21 @@ class _Frame:
         """Energy of `rest` as a share of the ink's."""
         rest, full = self.rest(line), self.ink[self.band(line)]
         return float(np.vdot(rest, rest) / max(float(np.vdot(full, full)), 1e-3))
+
+
+def _quarter(part: float) -> float:
+    return round(4 * part) / 4
+
+
+@lru_cache(maxsize=4096)
+def _soft_ink(line: Line, softness: float) -> Ink:
+    """A line's ink, blurred; cached, so that moving it by whole pixels costs nothing."""
+    mark = ink(line)
+    if not softness:
+        return mark
+    pad = math.ceil(3 * softness)
+    cover = gaussian_filter(np.pad(mark.coverage, pad), softness)
+    return Ink(cover, mark.top - pad, mark.left - pad)
 
 
 def read(canvas: Floats, wanted: Line, side: float = 2.0) -> Reading:
@@ -328,7 +345,8 @@ def _revised(frame: _Frame, line: Line, found: Spelling) -> Line:
     error = frame.error(line) + ODD * oddity(line.text)
     places = [i for i, c in enumerate(line.text) if c != " "]
     for place, gain in zip(places, found.gains, strict=True):
-        for k in np.argsort(-gain)[:5]:
+        likely = gain > 0.7 * gain.max()
+        for k in [k for k in np.argsort(-gain)[:5] if likely[k]]:
             other = replace(line, text=line.text[:place] + found.letters[k] + line.text[place + 1 :])
             if other.text == line.text:
                 continue
