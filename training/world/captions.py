@@ -169,7 +169,23 @@ _PROSE = (
 )
 _QUOTED = re.compile(r'("[^"]*")')
 _CUT = re.compile(r", | and |;|(?:^|(?<=\w)) (?=(?:with|in|on|at|by|under|above|below|beside|before)\b)")
-_PREPOSITION = re.compile(r"(?:with|in|on|at|by|under|of|above|below|beside|before)\b", re.IGNORECASE)
+_COMMON = (
+    "a",
+    "an",
+    "the",
+    "there",
+    "it",
+    "in",
+    "on",
+    "at",
+    "everything",
+    "seen",
+    "one",
+    "all",
+    "flat",
+    "this",
+)
+_PREPOSITION = re.compile(r"(?:\w+ to|with|in|on|at|by|under|of|above|below|beside|before)\b", re.IGNORECASE)
 _END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\")) +(?=[A-Z\"\d])")
 _LEADING = re.compile(r"^(?:an?|the|with|in|on|at|by|and|of) ", re.IGNORECASE)
 
@@ -198,8 +214,9 @@ def _sentence(text: str) -> str:
 
 
 def _lowered(sentence: str) -> str:
-    """Fit to follow a semicolon; a word in capitals stays."""
-    return sentence if sentence[:2].isupper() or sentence[:2] == "I " else sentence[:1].lower() + sentence[1:]
+    """Fit to follow a semicolon: names and quoted words keep their capitals."""
+    first = sentence.split(" ", 1)[0].lower()
+    return sentence[:1].lower() + sentence[1:] if first in _COMMON else sentence
 
 
 def _key(sentence: str) -> str:

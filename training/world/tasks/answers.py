@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from training.world.talk import NUMBERS
 
 _DIGITS = {word: str(value) for value, word in enumerate(NUMBERS)}
-_WORD = re.compile(r"[a-z0-9.%#-]+")
+_WORD = re.compile(r"[\w.%#-]+")
 
 
 @dataclass(frozen=True)

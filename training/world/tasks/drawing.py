@@ -4,7 +4,7 @@ from training.world.asking import Wish
 from training.world.captions import natural, statements, structured
 from training.world.talk import SIZE_WORDINGS, Grid, Talk, capital
 from training.world.tasks.building import frame, some_grid, write
-from training.world.tasks.pictures import kind_of, share_of_kinds
+from training.world.tasks.pictures import DETAIL, kind_of, share_of_kinds
 from training.world.tasks.sample import Frame, NearMiss, Sample
 
 _TRIES = 20
@@ -14,9 +14,10 @@ _ORDERS = ("draw", "paint", "make a picture of", "create", "show me", "generate"
 def draw(talk: Talk, aspect: Grid | None = None) -> Sample:
     """One picture of any kind, asked for in words."""
     name = talk.weighted(share_of_kinds())
-    grid = some_grid(talk, aspect)
-    kind = kind_of(name)
-    target = frame(talk, kind.sample(talk.rng, talk.split, grid), grid, name)
+    kind, grid = kind_of(name), some_grid(talk, aspect)
+    detail = DETAIL.get(name, 1)
+    graph = kind.sample(talk.rng, talk.split, grid)
+    target = frame(talk, graph, (grid[0] * detail, grid[1] * detail), name)
     phrase = kind.phrase(target.scene)
     brief = natural(kind, target.scene, talk.rng, "brief").rstrip(".")
     order = talk.pick(_ORDERS)
