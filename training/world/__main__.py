@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from training.world import assets, clipart, fonts
+from training.world.fetching import fetch
 from training.world.preview import kind_sheet, task_sheet
 from training.world.sample import SPLITS
 from training.world.shards import Recipe, write_shards
@@ -18,10 +18,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     try:
         if arguments.command == "fetch":
-            assets.fetch()
-            fonts.fetch()
-            if arguments.clipart:
-                clipart.fetch()
+            fetch(with_clipart=arguments.clipart)
         elif arguments.command == "shards":
             recipe = Recipe(
                 count=arguments.n, seed=arguments.seed, split=arguments.split, cell=arguments.cell

@@ -155,15 +155,15 @@ def weights(folder: Path) -> list[Finding]:
 
 
 def world() -> list[Finding]:
-    """The drawings of the design world: for training and for some tests only."""
-    code = "from training.world.assets import icons_path; print(icons_path())"
+    """The drawings and fonts of the design world: for training and for some tests only."""
+    code = "from training.world.fetching import missing; print(*missing(), sep=chr(10))"
     tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    path = Path(tried.stdout.strip() or "-")
     if tried.returncode:
         return [Finding("world", WARN, "training/ is not here: no training, no evaluation", "use a checkout")]
-    if path.is_file():
-        return [Finding("world", OK, str(path))]
-    return [Finding("world", WARN, f"{path} is missing: no training, no evaluation", "wan data world fetch")]
+    if not (lacking := tried.stdout.split()):
+        return [Finding("world", OK, "drawings and fonts are there")]
+    text = f"{len(lacking)} files are missing, {lacking[0]} the first: no training, no evaluation"
+    return [Finding("world", WARN, text, "wan data world fetch")]
 
 
 def disk(data_dir: Path) -> list[Finding]:

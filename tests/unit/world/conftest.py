@@ -4,16 +4,14 @@ import os
 
 import pytest
 
-from training.world import assets
-from training.world.concepts import STYLES
+from training.world.fetching import missing
 from training.world.packages import COMMAND
 
 
 @pytest.fixture(scope="session")
 def icons() -> None:
-    """The fetched icons: without them the test skips on a laptop and fails where CI=true."""
-    files = [assets.icons_path(), *(assets.catalogue_path(style) for style in STYLES)]
-    missing = [str(path) for path in files if not path.exists()]
-    if missing:
-        reason = f"no icons at {', '.join(missing)}; run `{COMMAND}`"
+    """The fetched drawings and fonts: without them the test skips on a laptop and fails where CI=true."""
+    lacking = [str(path) for path in missing()]
+    if lacking:
+        reason = f"no files {', '.join(lacking)}; run `{COMMAND}`"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
