@@ -15,7 +15,7 @@ def render(scene: Scene, height: int, width: int) -> NDArray[np.uint8]:
     """
     under = scenery.draw(scene.background, height, width)
     if scene.background.kind == "transparent":
-        return _straight(_composite(scene, np.zeros((height, width, 4), np.float32)))
+        return straight(_composite(scene, np.zeros((height, width, 4), np.float32)))
     canvas = np.empty((height, width, 4), np.float32)
     canvas[..., :3], canvas[..., 3] = under[..., :3], 1.0
     canvas = _composite(scene, canvas)
@@ -51,7 +51,7 @@ def _composite(scene: Scene, canvas: NDArray[np.float32]) -> NDArray[np.float32]
     return canvas
 
 
-def _straight(canvas: NDArray[np.float32]) -> NDArray[np.uint8]:
+def straight(canvas: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Premultiplied (alpha 0..1) to straight uint8; colour is 0 where alpha is 0."""
     alpha = canvas[..., 3:]
     rgb = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)

@@ -6,7 +6,7 @@ no other split shows.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -279,11 +279,18 @@ def _covered(aspect: tuple[int, int], back: SceneObject, front: SceneObject) -> 
 
 def distinct(a: SceneObject, b: SceneObject) -> bool:
     """Whether one object is seen well before the other, by their mean colours."""
-    means = []
-    for item in (a, b):
-        colors, alpha = _shades(item.concept, item.color, item.style)
-        means.append((colors * alpha[:, None]).sum(0) / alpha.sum())
-    return float(np.abs(means[0] - means[1]).mean()) > CONTRAST
+    return differs(a.concept, a.color, a.style, _tint(b.concept, b.color, b.style))
+
+
+def differs(name: str, color: str | None, style: str, rgb: Sequence[float]) -> bool:
+    """Whether an object's mean colour is well apart from another colour (0..255)."""
+    return float(np.abs(np.subtract(_tint(name, color, style), rgb)).mean()) > CONTRAST
+
+
+def _tint(name: str, color: str | None, style: str) -> tuple[float, ...]:
+    """The mean colour of a sprite."""
+    colors, alpha = _shades(name, color, style)
+    return tuple((colors * alpha[:, None]).sum(0) / alpha.sum())
 
 
 def _inside(item: SceneObject, height: int, width: int) -> bool:

@@ -34,7 +34,7 @@ REACH = 0.11  # how far from the middle of its place an object may stand
 SURROUND = 1.7  # the box around an object, in its sizes, whose energy it must mostly explain, too
 SIZES = {"small": (0.21, 0.235), "medium": (0.32, 0.35), "large": (0.47, 0.515)}
 """Diameters at which every size word is tried."""
-_EVERY_SIZE = tuple(size for sizes in SIZES.values() for size in sizes)
+EVERY_SIZE = tuple(size for sizes in SIZES.values() for size in sizes)
 _HIDES = 25  # opacity (0..255) from which an object hides what is behind it
 _IN_FRONT = {"inside": "subject", "holding": "target", "behind": "target", "in front of": "subject"}
 
@@ -65,9 +65,16 @@ class Sight:
 class Reader:
     """Reads the wanted objects from a picture, and draws what it sees into `expected`."""
 
-    def __init__(self, picture: Floats, ground: Background, wanted: Spec, strict: bool) -> None:
-        """`picture` is premultiplied; `strict` is that of `verify`."""
-        self.picture, self.wanted, self.strict = picture, wanted, strict
+    def __init__(
+        self,
+        picture: Floats,
+        ground: Background,
+        wanted: Spec,
+        strict: bool,
+        sizes: tuple[float, ...] = EVERY_SIZE,
+    ) -> None:
+        """`picture` is premultiplied; `strict` is that of `verify`; `sizes` are the diameters to try."""
+        self.picture, self.wanted, self.strict, self.sizes = picture, wanted, strict, sizes
         self.view = View(picture, grounds.drawn(ground, *picture.shape[:2]))
         self.expected = self.view.ground.copy()
         said = {item.style for item in wanted.objects}
@@ -118,8 +125,8 @@ class Reader:
             return self._look_for_group(view, item, own)
         if not item.place:
             return self._look_everywhere(view, item, own)
-        matches = [_near_place(view, item.place, size, own) for size in _EVERY_SIZE]
-        sight = self._identify(view, max(matches, key=_score), item)
+        matches = [_near_place(view, item.place, size, own) for size in self.sizes]
+        sight = self.identify(view, max(matches, key=_score), item)
         if self.strict and not (sight.present and sight.concept == item.concept):
             elsewhere = self._look_everywhere(view, item, own)
             return elsewhere if elsewhere.present and elsewhere.concept == item.concept else sight
@@ -127,24 +134,24 @@ class Reader:
 
     def _look_everywhere(self, view: View, item: ObjectSpec, own: Templates) -> Sight:
         """The best window that shows the wanted concept, or the best of all."""
-        matches = sorted((_anywhere(view, size, own) for size in _EVERY_SIZE), key=_score, reverse=True)
-        sights = (self._identify(view, match, item) for match in matches if match.explained > EXPLAINED)
+        matches = sorted((_anywhere(view, size, own) for size in self.sizes), key=_score, reverse=True)
+        sights = (self.identify(view, match, item) for match in matches if match.explained > EXPLAINED)
         right = next((sight for sight in sights if sight.concept == item.concept), None)
-        return right or self._identify(view, matches[0], item)
+        return right or self.identify(view, matches[0], item)
 
     def _look_for_group(self, view: View, item: ObjectSpec, own: Templates) -> Sight:
         sizes = sorted(set(GROUP_SIZES.values()))
         best = max((_anywhere(view, size, own) for size in sizes), key=_score)
-        sight = self._identify(view, best, item)
+        sight = self.identify(view, best, item)
         named = templates((item.concept,), (sight.style,))
         found = [
             match
             for match in everywhere(view, best.size, named, EXPLAINED)
-            if self._identify(view, match, item).concept == item.concept
+            if self.identify(view, match, item).concept == item.concept
         ]
         return replace(sight, members=tuple(found))
 
-    def _identify(self, view: View, match: Match, item: ObjectSpec) -> Sight:
+    def identify(self, view: View, match: Match, item: ObjectSpec) -> Sight:
         """The nearest style and colour of the wanted concept, and the nearest concept in that style."""
         windows = match.windows(view)
         own = self._own(item)
@@ -210,8 +217,8 @@ class Reader:
         """The same place in another picture, at any size."""
         view, own = View(picture, ground), self._own(item)
         y, x = sight.match.center(self.view)
-        matches = [_near(view, y / view.height, x / view.width, 2, size, own) for size in _EVERY_SIZE]
-        return self._identify(view, max(matches, key=_score), item)
+        matches = [_near(view, y / view.height, x / view.width, 2, size, own) for size in self.sizes]
+        return self.identify(view, max(matches, key=_score), item)
 
     def _draw(self, canvas: Floats, item: ObjectSpec, sight: Sight) -> None:
         """Draw what was found, if anything was."""

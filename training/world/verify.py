@@ -21,7 +21,7 @@ from wanimage.conditions import place_of
 
 GROUND_ERROR = 40.0  # most mean error (0..255) between a picture's ground and its class
 ALPHA_ERROR = 0.1  # most mean opacity of a clear ground
-_RADII = {word: sizes[1] / 2 + 0.06 for word, sizes in SIZES.items()}
+RADII = {word: sizes[1] / 2 + 0.06 for word, sizes in SIZES.items()}
 
 
 def verify(scene: Scene | Spec, image: NDArray[np.uint8], strict: bool = False) -> Report:
@@ -34,7 +34,7 @@ def verify(scene: Scene | Spec, image: NDArray[np.uint8], strict: bool = False) 
     wanted = scene if isinstance(scene, Spec) else scene.spec
     picture = premultiplied(checked(image))
     weathers = strict or wanted.background.weather is not None
-    ground, error = grounds.nearest(wanted, picture, _RADII, weathers)
+    ground, error = grounds.nearest(wanted, picture, RADII, weathers)
     findings = _ground_findings(wanted, ground, error, weathers)
     reader = Reader(picture, ground, wanted, strict)
     seen = reader.sights()
@@ -124,7 +124,7 @@ def _alpha_finding(wanted: Spec, picture: Floats, expected: Floats) -> Finding:
     if wanted.background.kind != "transparent":
         mean = float(alpha.mean())
         return Finding("alpha", about, mean > 1 - ALPHA_ERROR / 3, f"mean alpha {mean:.2f}")
-    beside = grounds.outside(wanted, picture.shape[0], picture.shape[1], _RADII)
+    beside = grounds.outside(wanted, picture.shape[0], picture.shape[1], RADII)
     if any(not item.place or item.count > 1 for item in wanted.objects):
         beside = np.where(grounds.cells(expected[..., 3:])[..., 0] > 1, grounds.COVERED, 1.0)
     mean = float((alpha * beside).sum() / beside.sum())
