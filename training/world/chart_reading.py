@@ -144,7 +144,8 @@ def _read_circle(chart: Chart, where: Plan, canvas: Floats, ground: Floats) -> F
     found: list[tuple[float, Floats | None]] = []
     for i, share in enumerate(shares):
         middle = round((starts[i] + starts[i + 1]) / 2)
-        found.append((share, np.median(ring[max(0, middle - 8) : middle + 9], 0)))
+        own = ring[nearest == i] if share > TOLERANCE else ring[max(0, middle - 8) : middle + 9]
+        found.append((share, np.median(own, 0)))
     hole = patch(canvas, cx - 0.3 * radius, cy - 0.3 * radius, cx + 0.3 * radius, cy + 0.3 * radius)
     form = "donut" if np.abs(hole[:3] - ground[:3]).max() < 30 else "pie"
     return form, found

@@ -31,7 +31,7 @@ FAINT = 24.0  # least difference (0..255) of ink from its ground
 POOR = 0.3  # share of the ink's energy that a line leaves open when another font or scale is tried
 UNREAD = 0.6  # ... and when nothing is read at all
 
-SCALES = (1.0, 0.95, 0.9, 0.85, 0.8, 1.06, 1.12, 1.19)
+SCALES = (0.95, 0.9, 0.85, 0.8, 1.06, 1.12, 1.19)
 SUSPECT = 0.04  # ... when the wanted line is tried in other fonts
 ODD = 0.004  # error that an unlikely letter must save
 FONT_MARGIN = 0.85  # another font is seen where its error is below this part of the wanted one's
@@ -134,8 +134,8 @@ def _search(frame: _Frame, wanted: Line, settled: Line) -> tuple[_Frame, Line]:
         fonts = [replace(wanted, text=text, font=word) for word in _fonts(wanted)]
         found += [_spelled_well(*_fitted(frame, x, (2.0, 0.25))) for x in _likeliest(frame, fonts, 2)]
     if _least(found) > POOR:
-        sizes = [_resized(replace(wanted, font=f), k) for k in SCALES for f in _fonts(wanted)]
-        found += [_spelled_well(*_fitted(frame, x, (2.0, 0.3))) for x in _likeliest(frame, sizes, 3)]
+        sizes = [_resized(wanted, scale) for scale in SCALES]
+        found += [_spelled_well(*_fitted(frame, x, (2.0, 0.3))) for x in _likeliest(frame, sizes, 2)]
     first = min(found, key=_error)
     own = [f for f in found if f[1].font == wanted.font]
     if own and _least(own) * FONT_MARGIN <= _error(first):

@@ -183,7 +183,10 @@ def verify(screen: Screen, image: Pixels) -> Report:
         findings.append(Finding("box", about, there.passed, there.found))
         found = icon_at(canvas, *icon)
         findings.append(Finding("object", f"{card.icon} on {about}", found == card.icon, found))
-        findings += of_block(canvas, label, about, SIDE, font=False)[:-1]
+        if there.passed:
+            findings += of_block(canvas, label, about, SIDE, font=False)[:-1]
+        else:
+            findings.append(Finding("text", f"{about} {card.label!r}", False, "no card"))
     findings.append(Finding("count", "cards", (n := _count(screen, image)) == len(screen.cards), str(n)))
     findings.append(color_finding("the button", screen.button_color, _edge(canvas, where.button)))
     findings += of_block(canvas, where.caption, "the button", SIDE, font=False)[:-1]
