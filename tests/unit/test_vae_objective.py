@@ -11,7 +11,7 @@ from tests.families import build_family
 from training.vae.adversarial import Critic, balance, hinge
 from training.vae.config import LossConfig
 from training.vae.distillation import alignment_loss, feature_distance
-from training.vae.loss import boundary_weight, reconstruction_loss
+from training.vae.loss import boundary_weight, reconstruction_loss, tint_steps
 from training.vae.objective import Objective, Trainee, over
 from training.vae.teacher import SEEN_PX, Teacher, window
 from wanimage.models.vae import Vae, VaeConfig
@@ -80,6 +80,16 @@ def test_the_boundary_weight_lifts_errors_at_the_edge_of_opacity_and_not_those_i
     inside[..., 4] -= 0.4
     assert term(config, at_edge, target) > 4 * term(config, inside, target)
     assert float(boundary_weight(torch.ones(1, 1, 8, 8), config).amax()) == 1, "opaque pictures have no edge"
+
+
+def test_the_tint_term_punishes_a_step_between_cells_and_not_one_that_the_picture_has() -> None:
+    target = torch.zeros(1, 4, 32, 32)
+    target[..., 16:] = 0.5  # an edge right on the border of two cells
+    stepped = target.clone()
+    stepped[:, :, 16:] += 0.2
+    assert float(tint_steps(stepped, target, 16).mean()) > 0.05
+    assert float(tint_steps(target, target, 16).sum()) == 0
+    assert len(tint_steps(stepped, random(1, 4, 32, 32), 16)) == 0, "a textured picture has no flat places"
 
 
 def test_distillation_punishes_latents_that_point_elsewhere_and_forgives_the_margin() -> None:

@@ -1,6 +1,7 @@
 """The VAE's loss, its closed-form start, its data, and a whole tiny run."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -231,9 +232,13 @@ def test_flat_step_sees_tint_steps_at_the_cells_and_not_the_picture_itself() -> 
     pictures = torch.zeros(1, 4, 64, 64)
     pictures[..., 40:] = 0.5  # an edge of the picture, away from every cell border
     assert flat_step(pictures, pictures, 16) == 0
-    stepped = pictures.clone()
-    stepped[..., 16:32] += 4 / 255  # two units of 255 on a scale of 2
-    assert flat_step(stepped, pictures, 16) == pytest.approx(4 / 3, rel=0.01)
+    assert flat_step(pictures + 0.1, pictures, 16) == pytest.approx(0, abs=1e-4)
+    columns, rows = pictures.clone(), pictures.clone()
+    columns[..., 16:32] += 4 / 255  # two of 255 on a scale of 2, at two of six borders
+    rows[..., 16:32, :] += 4 / 255
+    for stepped in (columns, rows):
+        assert flat_step(stepped, pictures, 16) == pytest.approx(4 / 6, rel=0.2)
+    assert math.isnan(flat_step(pictures, torch.rand(1, 4, 64, 64), 16))
 
 
 def test_preview_basis_maps_latents_to_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

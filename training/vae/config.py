@@ -27,6 +27,8 @@ class LossConfig:
     """KL of the pooled latents of each channel from the standard normal."""
     noise: float = 0.2
     """Each picture's latents get noise of a deviation drawn from [0, noise] before decoding."""
+    tint: float = 0.0
+    """Mean step of colour or opacity across cell borders where the picture is flat."""
     perceptual: float = 0.0
     """Distance of the teacher's features of prediction and target, over a random background."""
     distillation: float = 0.0
@@ -124,7 +126,7 @@ def nano() -> tuple[VaeTraining, ...]:
         model=model,
         loop=replace(loop, steps=900, lr=2e-4, decay=0.5, save_every=300, seed=2),
         data=MIXED,
-        loss=LossConfig(perceptual=0.1, adversarial=0.05, divergence=0.0),
+        loss=LossConfig(perceptual=0.1, adversarial=0.05, tint=1.0, divergence=0.0),
     )
     return base, mixed, critic
 
@@ -137,7 +139,7 @@ def tiny() -> tuple[VaeTraining, ...]:
     data = DataConfig(pool=12, batch=4, shapes=((64, 64, 0.8), (32, 96, 0.2)))
     base = VaeTraining(name="base", model=VaeConfig.tiny(), loop=loop, data=data, held_out=4)
     mixed = replace(base, name="mixed", loss=LossConfig(perceptual=0.02, distillation=0.1, anchor=0.02))
-    judged = LossConfig(perceptual=0.02, adversarial=0.05, critic_first=2)
+    judged = LossConfig(perceptual=0.02, adversarial=0.05, tint=1.0, critic_first=2)
     return base, mixed, replace(base, name="critic", part="decoder", loss=judged)
 
 

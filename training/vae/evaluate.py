@@ -1,6 +1,7 @@
 """What a VAE is worth: composited PSNR and alpha error on held-out scenes, and a sheet to look at."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from training.vae.loss import tint_steps
 from wanimage.models.vae import Vae
 
 CHECKER = 8  # pixels a side of the grey checker behind transparent pictures
@@ -95,21 +97,10 @@ def seam_ratio(error: Tensor, stride: int) -> float:
     return float(jumps[border].mean() / jumps[~border].mean().clamp_min(1e-9))
 
 
-def flat_step(result: Tensor, pictures: Tensor, stride: int, reach: int = 4) -> float:
-    """Mean step across cell borders inside flat regions, in 1/255 of full scale; 0 is no tint step.
-
-    A border pixel pair counts where the picture has one value within `reach` pixels along the row and in its
-    neighbour rows; the step is that of the means of `reach` pixels on either side. NaN where nothing is flat.
-    """
-    border = torch.arange(stride, pictures.shape[3], stride)
-    stretch = torch.arange(-reach, reach)
-    columns = border[:, None] + stretch  # [K, 2 reach]
-    around = pictures[..., columns]  # [N, 4, H, K, 2 reach]
-    level = (around.amax(-1) - around.amin(-1)).amax(1) == 0  # [N, H, K]
-    level[:, 1:-1] &= level[:, :-2] & level[:, 2:]
-    seen = result[..., columns].unflatten(-1, (2, reach)).mean(-1)
-    steps = (seen[..., 1] - seen[..., 0]).abs().mean(1) * 255 / 2
-    return float(steps[level].mean())
+def flat_step(result: Tensor, pictures: Tensor, stride: int) -> float:
+    """Mean tint step across cell borders in flat regions, in 1/255 of full scale; NaN if nothing is flat."""
+    steps = tint_steps(result, pictures, stride)
+    return 255 * float(steps.mean()) if len(steps) else math.nan
 
 
 def contact_sheet(pictures: Tensor, results: Tensor, path: Path, columns: int = 8, scale: int = 2) -> None:

@@ -56,6 +56,27 @@ def reconstruction_loss(
     return total, {name: float(value.detach()) for name, value in terms.items()}
 
 
+def tint_steps(result: Tensor, pictures: Tensor, stride: int, reach: int = 4) -> Tensor:
+    """Steps of `result` across cell borders in flat regions of `pictures`, one value a place `[P]`.
+
+    Both are planes `[N, 4, H, W]` in [-1, 1]; steps are on the 0 to 1 scale.
+
+    A place on a border counts where the picture has one value within `reach` pixels across it, there and in
+    the rows beside; the step is that of the means of `reach` pixels on either side, mean over planes.
+    """
+    found = []
+    for axis in (3, 2):  # borders between columns, between rows
+        x, y = (t if axis == 3 else t.transpose(2, 3) for t in (pictures, result))
+        border = torch.arange(stride, x.shape[3], stride)
+        columns = border[:, None] + torch.arange(-reach, reach)  # [K, 2 reach]
+        around = x[..., columns]  # [N, 4, H, K, 2 reach]
+        level = (around.amax(-1) - around.amin(-1)).amax(1) == 0  # [N, H, K]
+        level[:, 1:-1] &= level[:, :-2] & level[:, 2:]
+        sides = y[..., columns].unflatten(-1, (2, reach)).mean(-1)
+        found.append((sides[..., 1] - sides[..., 0]).abs().mean(1)[level] / 2)
+    return torch.cat(found)
+
+
 def latent_divergence(z: Tensor) -> Tensor:
     """KL of each channel, pooled over the batch and taken as normal, from the standard normal; mean over
     channels.

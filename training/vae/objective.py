@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from training.vae.adversarial import Critic, balance, hinge
 from training.vae.config import LossConfig
 from training.vae.distillation import alignment_loss, feature_distance
-from training.vae.loss import latent_divergence, reconstruction_loss
+from training.vae.loss import latent_divergence, reconstruction_loss, tint_steps
 from training.vae.teacher import Teacher, window
 from wanimage.models.vae import Vae, conv
 
@@ -58,6 +58,9 @@ class Objective:
         terms = {}
         if config.divergence:
             terms["divergence"] = (config.divergence, latent_divergence(z))
+        if config.tint:
+            steps = tint_steps(result.float(), pictures, vae.config.stride)
+            terms["tint"] = (config.tint, steps.sum() / max(1, len(steps)))
         if config.anchor:
             terms["anchor"] = (config.anchor, self._drift(z, pictures))
         if self.teacher is not None:
