@@ -62,24 +62,24 @@ def test_most_readings_differ_in_what_they_accept() -> None:
     several = [s for s in _samples("ambiguous", 40) if len(s.accepted) > 1]
     assert len(several) > 30
     for sample in several:
-        accepted = [r.accepts("scenes", sample.outputs[0].scene) for r in sample.accepted]
+        accepted = [r.accepts("scene", sample.outputs[0].scene) for r in sample.accepted]
         assert any(accepted)
-    assert any(not all(r.accepts("scenes", s.outputs[0].scene) for r in s.accepted) for s in several)
+    assert any(not all(r.accepts("scene", s.outputs[0].scene) for r in s.accepted) for s in several)
 
 
 def test_what_no_reading_allows_is_not_accepted() -> None:
     for sample in _samples("ambiguous", 40):
         for miss in sample.near_misses:
-            assert not sample.accepts("scenes", miss.outputs[0].scene), (
+            assert not sample.accepts("scene", miss.outputs[0].scene), (
                 sample.request,
                 miss.outputs[0].scene,
             )
 
 
 def test_a_reading_is_of_one_kind_of_picture() -> None:
-    reading = Reading("anything", "scenes", lambda _: True)
+    reading = Reading("anything", "scene", lambda _: True)
     scene = Scene((), Background.plain("red"))
-    assert reading.accepts("scenes", scene)
+    assert reading.accepts("scene", scene)
     assert not reading.accepts("posters", scene)
 
 

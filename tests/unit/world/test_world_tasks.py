@@ -8,7 +8,7 @@ from training.world.talk import Talk
 from training.world.tasks import TASKS, Sample, sample_task
 from training.world.tasks.answers import Answer, normal
 from training.world.tasks.changes import referent
-from training.world.tasks.checks import Distinct, changed, outside_difference
+from training.world.tasks.checks import Distinct, changed, worst_outside
 from training.world.tasks.measure import measure
 from training.world.tasks.questions import SCENE_QUESTIONS
 from wanimage.markup import ImageSpec, parse, split_tags
@@ -183,9 +183,9 @@ def test_a_difference_outside_of_the_mask_is_seen_wherever_it_is() -> None:
     mask = changed(before, after, 0.05)
     assert mask[:32, :32].all()
     assert not mask[40:, 40:].any()
-    assert outside_difference(before, after, mask) == 0
+    assert worst_outside(before, after, mask) == 0
     stain[80:90, 80:90, :3] = 0
-    assert outside_difference(before, stain, mask) > 6
+    assert worst_outside(before, stain, mask) > 6
 
 
 def test_a_repeated_picture_of_a_series_is_seen() -> None:

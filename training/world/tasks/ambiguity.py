@@ -47,7 +47,7 @@ def ambiguous(talk: Talk, aspect: Grid | None = None) -> Sample:
     target = frame(talk, case.answer, grid)
     wrong = [NearMiss("no reading allows it", (target.shows(scene),)) for scene in case.wrong]
     inputs = (replace(frame(talk, case.before, grid), prompt=""),) if case.before else ()
-    chosen = next(r.words for r in case.readings if r.accepts("scenes", case.answer))
+    chosen = next(r.words for r in case.readings if r.accepts("scene", case.answer))
     others = [r.words for r in case.readings if r.words != chosen]
     thought = f"This may mean: {'; '.join(r.words for r in case.readings)}. I choose: {chosen}."
     return write(
@@ -85,7 +85,7 @@ def _occasion(
         stranger = talk.concept(*names)
         if not visible(stranger, None, ground):
             return None
-        readings = tuple(Reading(f"{words} with a {n}", "scenes", _holds(n, ground=fits)) for n in names)
+        readings = tuple(Reading(f"{words} with a {n}", "scene", _holds(n, ground=fits)) for n in names)
         wrong = replace(scene, objects=(replace(scene.objects[0], concept=stranger, color=None),))
         wish = Wish(terse, order, order, ("You will know best what suits.",))
         return _Case(wish, readings, scene, (wrong,))
@@ -121,17 +121,17 @@ def warmer(talk: Talk, grid: Grid) -> _Case | None:
     def elsewhere(after: Scene) -> bool:
         return after.objects == scene.objects and after.background.setting in ("desert", "beach")
 
-    readings = [Reading("warmer colours on the objects", "scenes", recolored)]
+    readings = [Reading("warmer colours on the objects", "scene", recolored)]
     options = [_recolored(talk, scene)]
     if ground.kind == "setting":
         readings += [
-            Reading("the light of a sunset", "scenes", sunset),
-            Reading("a warmer place", "scenes", elsewhere),
+            Reading("the light of a sunset", "scene", sunset),
+            Reading("a warmer place", "scene", elsewhere),
         ]
         options += [replace(scene, background=replace(ground, time="sunset"))]
         options += [replace(scene, background=talk.scenery(talk.pick(("desert", "beach")), ground.time))]
     else:
-        readings += [Reading("a background in a warm colour", "scenes", plain)]
+        readings += [Reading("a background in a warm colour", "scene", plain)]
         options += [replace(scene, background=Background.plain(talk.pick(WARM)))]
     wrong = replace(scene, background=talk.scenery("snow", "night"))
     wish = Wish(
@@ -159,10 +159,10 @@ def second_one(talk: Talk, grid: Grid) -> _Case | None:
     for words, along in orders.items():
         second = sorted(scene.objects, key=along)[1]
         after = replace(scene, objects=tuple(o for o in scene.objects if o is not second))
-        readings.append(Reading(words, "scenes", _equal(after)))
+        readings.append(Reading(words, "scene", _equal(after)))
         options.append(after)
     bad = [_less(scene, o) for o in scene.objects]
-    wrong = next((s for s in bad if not any(r.accepts("scenes", s) for r in readings)), None)
+    wrong = next((s for s in bad if not any(r.accepts("scene", s) for r in readings)), None)
     wish = Wish("not the second one", "remove the second one", f"remove the second {name} from this picture")
     return _case(talk, wish, readings, options, wrong, scene)
 
@@ -184,7 +184,7 @@ def other_side(talk: Talk, grid: Grid) -> _Case | None:
         taken = any(abs(o.cx - moved.cx) + abs(o.cy - moved.cy) < 0.4 for o in scene.objects[1:])
         if not taken:
             after = replace(scene, objects=(moved, *scene.objects[1:]))
-            readings.append(Reading(words, "scenes", _equal(after)))
+            readings.append(Reading(words, "scene", _equal(after)))
             options.append(after)
     name = item.concept
     order = f"put the {name} on the other side"
@@ -203,7 +203,7 @@ def one_more(talk: Talk, grid: Grid) -> _Case | None:
     readings = []
     options = []
     for item in scene.objects:
-        readings.append(Reading(f"another {item.concept}", "scenes", _more(scene, item)))
+        readings.append(Reading(f"another {item.concept}", "scene", _more(scene, item)))
         options.append(
             replace(scene, objects=(*scene.objects, replace(item, cx=place.cx, cy=place.cy, size=place.size)))
         )
@@ -221,7 +221,7 @@ def too_many(talk: Talk, grid: Grid) -> _Case | None:
         return None
     options = [_less(scene, o) for o in scene.objects]
     readings = [
-        Reading(f"without the {o.concept}", "scenes", _equal(s))
+        Reading(f"without the {o.concept}", "scene", _equal(s))
         for o, s in zip(scene.objects, options, strict=True)
     ]
     wrong = replace(
@@ -248,7 +248,7 @@ def _case(
     before: Scene,
 ) -> _Case | None:
     """One of the options that can be seen; None when there is none."""
-    fair = [s for s in options if s and s != before and any(r.accepts("scenes", s) for r in readings)]
+    fair = [s for s in options if s and s != before and any(r.accepts("scene", s) for r in readings)]
     fair = [s for s in fair if all(visible(o.concept, o.color, s.background) for o in s.objects)]
     if not fair or wrong is None:
         return None

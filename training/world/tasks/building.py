@@ -21,7 +21,7 @@ WIDE: dict[Grid, float] = {
 """Shapes of pictures, by weight, where a task is not asked for one."""
 
 
-def frame(talk: Talk, graph: Graph, grid: Grid = BASE_GRID, kind: str = "scenes") -> Frame:
+def frame(talk: Talk, graph: Graph, grid: Grid = BASE_GRID, kind: str = "scene") -> Frame:
     """A picture with a prompt that says all of it."""
     words = caption(graph, talk.rng) if isinstance(graph, Scene) else kind_of(kind).phrase(graph)
     return Frame(graph, grid, words, kind)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from training.world.differences import outside_difference, same_identity
 from training.world.kinds import Pixels
 from training.world.report import Finding
 from training.world.tasks.sample import Sample
@@ -31,7 +32,7 @@ class Kept:
         image = images[0]
         before = sample.inputs[self.source].bare.drawn(*image.shape[:2])
         mask = changed(before, target_of(sample, image), self.slack)
-        difference = outside_difference(before, image, mask)
+        difference = worst_outside(before, image, mask)
         return [
             Finding("outside", "the picture", difference < self.most, f"mean difference {difference:.1f}")
         ]
@@ -68,6 +69,16 @@ class Done:
 
 
 @dataclass(frozen=True)
+class SameCharacter:
+    """The first and the last result of a series show the same character, compared with each other."""
+
+    def __call__(self, sample: Sample, images: Sequence[Pixels]) -> list[Finding]:
+        """One verdict."""
+        first, last = sample.outputs[0].scene, sample.outputs[-1].scene
+        return [same_identity(images[0], first, images[-1], last)]
+
+
+@dataclass(frozen=True)
 class Distinct:
     """Results of a series differ from one another: no picture is repeated."""
 
@@ -97,18 +108,21 @@ def changed(before: Pixels, after: Pixels, slack: float) -> NDArray[np.bool_]:
     return found
 
 
-def outside_difference(before: Pixels, after: Pixels, mask: NDArray[np.bool_]) -> float:
-    """The worst mean difference, 0..255, among the ninths of the picture outside of the mask."""
-    difference = np.where(mask, 0.0, _difference(before, after))
+def worst_outside(before: Pixels, after: Pixels, mask: NDArray[np.bool_]) -> float:
+    """The worst of the ninths of the picture by their mean difference, 0..255, outside of the mask.
+
+    A mean over all of it would drown an object that went missing.
+    """
     height, width = mask.shape
     worst = 0.0
     for row in range(3):
         for column in range(3):
+            beyond = np.ones(mask.shape, bool)
             rows = slice(row * height // 3, (row + 1) * height // 3)
             columns = slice(column * width // 3, (column + 1) * width // 3)
-            outside = (~mask[rows, columns]).sum()
-            if outside > 0.1 * mask[rows, columns].size:
-                worst = max(worst, float(difference[rows, columns].sum() / outside))
+            beyond[rows, columns] = mask[rows, columns]
+            if (~beyond).sum() > 0.1 * beyond[rows, columns].size:
+                worst = max(worst, outside_difference(before, after, beyond))
     return worst
 
 

@@ -34,13 +34,15 @@ def compose(talk: Talk, aspect: Grid | None = None) -> Sample:
     else:
         there = talk.ground_words(scene.background)
     all_of_it = join([f"the {name}" for name in names])
-    order = talk.pick(("put {x} together", "bring {x} together", "draw {x} in one picture"))
+    together = ("put {x} together", "bring {x} together", "draw {x} in one picture")
+    order = talk.pick(together if len(names) > 1 else ("put {x}", "draw {x}"))
+    them = "all of them" if len(names) > 1 else "it"
     full = f"{order.format(x=all_of_it)} {there}"
     listed = [f"The {name} is in the {ORDINALS[i]} picture." for i, name in enumerate(names)]
     places = [f"I want the {o.concept} {_place(o)}." for o in scene.objects] if count <= 5 else []
     wish = Wish(
         f"{' + '.join(names)} {there}" if count < 4 else f"all {NUMBERS[len(names)]} {there}",
-        f"{order.format(x='all of them')} {there}",
+        f"{order.format(x=them)} {there}",
         full,
         (*listed, *places),
     )

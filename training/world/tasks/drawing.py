@@ -13,7 +13,7 @@ _ORDERS = ("draw", "paint", "make a picture of", "create", "show me", "generate"
 
 def draw(talk: Talk, aspect: Grid | None = None) -> Sample:
     """One picture of any kind, asked for in words."""
-    name = talk.weighted(share_of_kinds())
+    name = talk.weighted(share_of_kinds(talk.split))
     kind, grid = kind_of(name), some_grid(talk, aspect)
     detail = DETAIL.get(name, 1)
     graph = kind.sample(talk.rng, talk.split, grid)

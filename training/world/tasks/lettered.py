@@ -215,11 +215,12 @@ def _words(talk: Talk, poster: Poster) -> Question:
     size = block.size_word
     which = f"the {size} letters" if len({b.size_word for b in poster.blocks}) == len(poster.blocks) else "it"
     block = block if which != "it" else poster.blocks[0]
-    said = f"what {which} say" if which != "it" else "what the first words on it say"
+    letters = which if which != "it" else "the first words on it"
+    said = f"what {letters} say"
     rivals = tuple(b.text for b in poster.blocks if b.text != block.text)
     steps = tuple(f'Line {i} reads "{line}".' for i, line in enumerate(block.lines, 1))
     answer = Answer(block.text, f'It says "{block.text}".', rivals, steps)
-    return Question(f"Tell me {said}?", f"read {said}", "text?", answer)
+    return Question(f"What do {letters} say?", f"read {said}", "text?", answer)
 
 
 def _ink(talk: Talk, poster: Poster) -> Question | None:

@@ -37,7 +37,7 @@ Asker = Callable[[Talk, Graph], Question | None]
 def question(talk: Talk, aspect: Grid | None = None) -> Sample:
     """One question about a scene."""
     grid = some_grid(talk, aspect)
-    return ask(talk, "question", draw_scene(talk, grid), "scenes", grid, SCENE_QUESTIONS)
+    return ask(talk, "question", draw_scene(talk, grid), "scene", grid, SCENE_QUESTIONS)
 
 
 def ask(talk: Talk, task: str, graph: Graph, kind: str, grid: Grid, askers: tuple[Asker, ...]) -> Sample:

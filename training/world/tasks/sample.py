@@ -23,7 +23,7 @@ CUE_LEFT = 0.002
 class Frame(Picture):
     """A picture of any kind: its graph (in `scene`), grid, prompt, and the cues drawn over it."""
 
-    kind: str = "scenes"
+    kind: str = "scene"
     cues: tuple[Cue, ...] = ()
 
     def draw(self, cell: int = CELL) -> Pixels:

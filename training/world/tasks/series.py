@@ -8,7 +8,7 @@ from training.world.sample import split_of_key, visible
 from training.world.scene import Scene
 from training.world.talk import NUMBERS, Grid, Talk, capital
 from training.world.tasks.building import frame, write
-from training.world.tasks.checks import Distinct
+from training.world.tasks.checks import Distinct, SameCharacter
 from training.world.tasks.sample import Frame, NearMiss, Sample
 from training.world.tasks.series_plans import PLANS, Plan
 
@@ -73,9 +73,16 @@ def _sample(
         lead=talk.pick(("", "", f"Here are {n} pictures.", "Of course.")),
         thought=f"A series of {count} pictures. {numbered}" if talk.chance(0.2) else "",
         as_series=count > 1,
-        checks=(Distinct(),),
+        checks=(Distinct(), SameCharacter()) if _steady(outputs) else (Distinct(),),
         near_misses=_near_misses(talk, plan, outputs),
     )
+
+
+def _steady(outputs: list[Frame]) -> bool:
+    """Whether the first noun of the first picture is in the last one, in the same colour and style."""
+    first, *_ = outputs[0].scene.spec.objects
+    same = [o for o in outputs[-1].scene.spec.objects if o.concept == first.concept]
+    return bool(same) and (same[0].color, same[0].style) == (first.color, first.style)
 
 
 def _plain(plan: Plan) -> str:

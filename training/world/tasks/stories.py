@@ -29,7 +29,7 @@ def story(talk: Talk, aspect: Grid | None = None) -> Sample:
     levels, request = requests_of(talk, wish)
     request = ask.text if talk.chance(0.7) else request
     turns = (*told.turns[:-2], Turn("user", request), replace(answer, pictures=outputs))
-    said = tuple(captions(kind_of("scenes"), each.scene, talk.rng) for each in outputs)
+    said = tuple(captions(kind_of("scene"), each.scene, talk.rng) for each in outputs)
     return Sample(
         "story",
         talk.split,
