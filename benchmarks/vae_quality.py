@@ -27,7 +27,7 @@ from training.vae.teacher import Teacher
 from wanimage.models.vae import Vae
 
 SIDE = 256
-SOURCES = ("scenes", "rich", "concepts", "clipart", "portraits", "text")
+SOURCES = ("core", "scene", "concepts", "sticker", "clipart", "portrait", "text")
 BARS = {"rgb_psnr": 32.0, "rgba_psnr": 32.0, "alpha_mae": 0.006, "flat_step": 1.0, "words_read": 0.8}
 
 Through = Callable[[Tensor], Tensor]

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from services.vae.engine import VaeEngine
-from training.vae.data import draw_scene
+from training.vae.data import draw_core
 from wanimage import images
 from wanimage.cli import background
 from wanimage.cli.stackfile import Stack
@@ -64,7 +64,7 @@ async def compare(
     taken: dict[str, list[float]] = {name: [] for name in ("encode", "encode_here", "decode", "decode_here")}
     for number in range(repeats + 1):  # the first warms up
         # Another picture every time: a job that was done before is answered from its result.
-        png = images.encode(draw_scene(np.random.default_rng(number), *size))[0]
+        png = images.encode(draw_core(np.random.default_rng(number), *size))[0]
         latent = encode_here(engine, png)
         request = vae_pb2.EncodeRequest(image=types_pb2.ImageInput(data=png))
         stored: list[vae_pb2.EncodeResponse] = []

@@ -64,7 +64,7 @@ class DataConfig:
         (256, 64, 0.05),
     )
     """(height, width, share of the pool); every batch has one shape."""
-    sources: tuple[tuple[str, float], ...] = (("scenes", 1.0),)
+    sources: tuple[tuple[str, float], ...] = (("core", 1.0),)
     """(name in `data.SOURCES`, share of the pool)."""
     zooms: tuple[tuple[float, float], ...] = ((1.0, 0.85), (2.0, 0.15))
     """(factor, share): a picture is drawn that much larger and cropped, so that large details are seen."""
@@ -99,10 +99,18 @@ MIXED = DataConfig(
         (64, 512, 0.02),
         (512, 64, 0.02),
     ),
-    sources=(("scenes", 0.2), ("rich", 0.25), ("text", 0.25), ("clipart", 0.25), ("portraits", 0.05)),
+    sources=(("core", 0.2), ("scene", 0.25), ("text", 0.25), ("clipart", 0.25), ("portrait", 0.05)),
     zooms=((1.0, 0.4), (2.0, 0.4), (3.0, 0.2)),
 )
-"""Everything the world draws, at mixed sizes."""
+"""Scenes, words, clip art and faces, at mixed sizes."""
+EVERYTHING = replace(
+    MIXED,
+    sources=(
+        ("core", 0.15), ("scene", 0.2), ("text", 0.2), ("clipart", 0.2), ("sticker", 0.14),
+        ("portrait", 0.03), ("poster", 0.02), ("chart", 0.02), ("screen", 0.02), ("palette", 0.02),
+    ),
+)  # fmt: skip
+"""Every kind of picture."""
 
 
 def nano() -> tuple[VaeTraining, ...]:
@@ -125,7 +133,7 @@ def nano() -> tuple[VaeTraining, ...]:
         part="decoder",
         model=model,
         loop=replace(loop, steps=900, lr=2e-4, decay=0.5, save_every=300, seed=2),
-        data=MIXED,
+        data=EVERYTHING,
         loss=LossConfig(perceptual=0.1, adversarial=0.05, tint=1.0, divergence=0.0),
     )
     return base, mixed, critic
@@ -163,7 +171,7 @@ def paper() -> tuple[VaeTraining, ...]:
         base,
         name="critic",
         part="decoder",
-        data=replace(MIXED, pool=50_000, batch=16, shapes=huge),
+        data=replace(EVERYTHING, pool=50_000, batch=16, shapes=huge),
         loss=LossConfig(perceptual=0.02, adversarial=0.1, critic_first=2000),
     )
     return base, mixed, critic

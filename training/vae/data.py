@@ -6,103 +6,75 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from training.vae.config import DataConfig
-from training.world import clipart, portraits, scenery
-from training.world.lettering import draw_text_plate
+from training.world import clipart, scenery
+from training.world.kinds import Kind, Pixels
+from training.world.lettering import canvas_of, draw_text_plate, straight
 from training.world.render import render
-from training.world.rich import sample_rich_scene
 from training.world.sample import sample_background, sample_scene
 from training.world.scene import Background
+from training.world.tasks.pictures import KINDS
 from wanimage.models.vae import premultiplied
 
 log = logging.getLogger(__name__)
 
-Draw = Callable[[np.random.Generator, int, int, str], NDArray[np.uint8]]
+Draw = Callable[[np.random.Generator, int, int, str], Pixels]
 """`draw(rng, height, width, split)` -> straight RGBA `[height, width, 4]` uint8."""
 
 CUT_OUT = 0.12  # share of training scenes without their background, beside those the world itself leaves out
 EMPTY = 4.0  # deviation of the colours (0..255) of a crop under which it shows nothing
 KEPT_EMPTY = 0.1  # share of such crops that are kept: flat regions must be learned, too
-ON_NOTHING = 0.4  # share of clip art and portraits that keep a transparent ground
+ON_NOTHING = 0.4  # share of clip art that keeps a transparent ground
 
 
-def draw_scene(rng: np.random.Generator, height: int, width: int, split: str = "train") -> NDArray[np.uint8]:
-    """One rendered scene of the world."""
+def draw_core(rng: np.random.Generator, height: int, width: int, split: str = "train") -> Pixels:
+    """One scene of the nouns that the shipped family knows."""
     ground = Background.transparent() if split == "train" and rng.random() < CUT_OUT else None
     return render(sample_scene(rng, split, background=ground, aspect=(height, width)), height, width)
 
 
-def draw_rich(rng: np.random.Generator, height: int, width: int, split: str = "train") -> NDArray[np.uint8]:
-    """One scene of the whole catalogue: styles, groups, weather."""
-    return render(sample_rich_scene(rng, split, (height, width)), height, width)
-
-
-def draw_concepts(
-    rng: np.random.Generator, height: int, width: int, split: str = "train"
-) -> NDArray[np.uint8]:
+def draw_concepts(rng: np.random.Generator, height: int, width: int, split: str = "train") -> Pixels:
     """A scene of concepts that are in no training picture, whatever the split; to measure, not to train."""
-    return draw_rich(rng, height, width, "heldout_concepts")
+    return drawing(KINDS["scene"])(rng, height, width, "heldout_concepts")
 
 
-def draw_text(rng: np.random.Generator, height: int, width: int, split: str = "train") -> NDArray[np.uint8]:
+def draw_text(rng: np.random.Generator, height: int, width: int, split: str = "train") -> Pixels:
     """Words in open fonts; the words are random, so every split has its own."""
     return draw_text_plate(rng, height, width)
 
 
-def draw_clipart(
-    rng: np.random.Generator, height: int, width: int, split: str = "train"
-) -> NDArray[np.uint8]:
+def draw_clipart(rng: np.random.Generator, height: int, width: int, split: str = "train") -> Pixels:
     """One drawing of the Open Clip Art Library, large, on nothing or before a background of the world."""
     names = clipart.names("train" if split == "train" else "heldout")
-    drawing = None
-    while drawing is None:
-        name = names[int(rng.integers(len(names)))]
-        drawing = clipart.draw(name, round(min(height, width) * float(rng.uniform(0.7, 1.2))))
-    return _placed(rng, drawing, height, width)
+    name = names[int(rng.integers(len(names)))]
+    part = clipart.draw(name, round(min(height, width) * float(rng.uniform(0.7, 1.2))))
+    canvas = np.zeros((height, width, 4), np.float32)
+    if rng.random() >= ON_NOTHING:
+        canvas = canvas_of(scenery.draw(sample_background(rng), height, width))
+    h, w = part.shape[:2]
+    top, left = (int(rng.integers(min(0, a - b), max(0, a - b) + 1)) for a, b in ((height, h), (width, w)))
+    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + h), min(width, left + w)
+    part = part[y0 - top : y1 - top, x0 - left : x1 - left]
+    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - part[..., 3:]) + part
+    return straight(canvas)
 
 
-def draw_portrait(
-    rng: np.random.Generator, height: int, width: int, split: str = "train"
-) -> NDArray[np.uint8]:
-    """One labelled portrait, on nothing or before a background of the world."""
-    side = min(height, width)
-    drawing = portraits.draw(portraits.sample_portrait(rng), side).astype(np.float32)
-    drawing[..., 3] /= 255
-    drawing[..., :3] *= drawing[..., 3:]
-    return _placed(rng, drawing, height, width)
+def drawing(kind: Kind) -> Draw:
+    """Random pictures of a kind."""
+    return lambda rng, height, width, split: kind.draw(
+        kind.sample(rng, split, (height, width)), height, width
+    )
 
 
 SOURCES: dict[str, Draw] = {
-    "scenes": draw_scene,
-    "rich": draw_rich,
+    "core": draw_core,
     "concepts": draw_concepts,
     "text": draw_text,
     "clipart": draw_clipart,
-    "portraits": draw_portrait,
+    **{name: drawing(kind) for name, kind in KINDS.items()},
 }
-
-
-def _placed(
-    rng: np.random.Generator, drawing: NDArray[np.float32], height: int, width: int
-) -> NDArray[np.uint8]:
-    """A premultiplied drawing `[h, w, 4]` (alpha 0..1) somewhere on a ground `[height, width]`."""
-    h, w = drawing.shape[:2]
-    top, left = (int(rng.integers(min(0, a - b), max(0, a - b) + 1)) for a, b in ((height, h), (width, w)))
-    canvas = np.zeros((height, width, 4), np.float32)
-    if rng.random() >= ON_NOTHING:
-        ground = sample_background(rng)
-        canvas = scenery.draw(ground, height, width).astype(np.float32)
-        canvas[..., 3] /= 255
-        canvas[..., :3] *= canvas[..., 3:]
-    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + h), min(width, left + w)
-    part = drawing[y0 - top : y1 - top, x0 - left : x1 - left]
-    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - part[..., 3:]) + part
-    alpha = canvas[..., 3:]
-    colour = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
-    return (np.concatenate([colour.clip(0, 255), 255 * alpha.clip(0, 1)], -1) + 0.5).astype(np.uint8)
 
 
 class Pool:
@@ -138,7 +110,7 @@ class Pool:
         """The first `count` pictures of the first shape, as planes; for fits in closed form."""
         return premultiplied(torch.from_numpy(self.pictures[0][:count]))
 
-    def _picture(self, rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    def _picture(self, rng: np.random.Generator, height: int, width: int) -> Pixels:
         draw = self.draws[_chosen(rng, [share for _, share in self.config.sources])]
         zoom = self.config.zooms[_chosen(rng, [share for _, share in self.config.zooms])][0]
         tall, wide = round(zoom * height), round(zoom * width)
@@ -155,7 +127,7 @@ def _chosen(rng: np.random.Generator, shares: list[float]) -> int:
     return int(rng.choice(len(shares), p=np.array(shares) / sum(shares)))
 
 
-def held_out(count: int, height: int, width: int, source: str = "scenes", seed: int = 0) -> Tensor:
+def held_out(count: int, height: int, width: int, source: str = "core", seed: int = 0) -> Tensor:
     """Planes `[count, 4, height, width]` of one source's held-out split."""
     rng = np.random.default_rng([seed, 3])
     pictures = np.stack([SOURCES[source](rng, height, width, "heldout") for _ in range(count)])
