@@ -10,7 +10,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,28 +34,29 @@ class Row:
 
 
 def measure(
-    samples: int, split: str = "val", seed: int = 0, cell: int = CELL, names: Iterable[str] = tuple(TASKS)
-) -> dict[str, Row]:
-    """Verdicts by task, on `samples` samples spread evenly over the named tasks."""
-    rows: dict[str, Row] = {name: Row() for name in names}
-    for index, (name, row) in zip(range(samples), _round(rows), strict=False):
-        sample = sample_task(np.random.default_rng([seed, index]), split, name)
-        images = [frame.draw(cell) for frame in sample.outputs]
-        start = time.process_time()
-        sound = sample.verify(images).passed
-        row.seconds.append(time.process_time() - start)
-        row.sound.append(sound and _answered(sample))
-        for miss in sample.near_misses:
-            drawn = [frame.drawn(*image.shape[:2]) for frame, image in zip(miss.outputs, images, strict=True)]
-            row.faults[miss.fault].append(not sample.verify(drawn).passed)
-        for rival in sample.answer.rivals if sample.answer else ():
-            row.faults["wrong answer"].append(not sample.check(f"I think it is {rival}."))
-    return rows
+    samples: int, split: str = "val", seed: int = 0, cell: int = CELL, names: Sequence[str] = tuple(TASKS)
+) -> Iterator[tuple[str, Row]]:
+    """Verdicts task by task, on `samples` samples spread evenly over the named tasks."""
+    for number, name in enumerate(names):
+        row = Row()
+        for index in range(number, samples, len(names)):
+            sample = sample_task(np.random.default_rng([seed, index]), split, name)
+            _judge(sample, row, cell)
+        yield name, row
 
 
-def _round(rows: dict[str, Row]) -> Iterator[tuple[str, Row]]:
-    while True:
-        yield from rows.items()
+def _judge(sample: Sample, row: Row, cell: int) -> None:
+    """Add the verdicts on one sample's own drawings, its near misses and its wrong answers."""
+    images = [frame.draw(cell) for frame in sample.outputs]
+    start = time.process_time()
+    sound = sample.verify(images).passed
+    row.seconds.append(time.process_time() - start)
+    row.sound.append(sound and _answered(sample))
+    for miss in sample.near_misses:
+        drawn = [frame.drawn(*image.shape[:2]) for frame, image in zip(miss.outputs, images, strict=True)]
+        row.faults[miss.fault].append(not sample.verify(drawn).passed)
+    for rival in sample.answer.rivals if sample.answer else ():
+        row.faults["wrong answer"].append(not sample.check(f"I think it is {rival}."))
 
 
 def _answered(sample: Sample) -> bool:
@@ -71,10 +72,11 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), help="which tasks; all when left out")
     parser.add_argument("--split", default="val", help="train, val or heldout")
     options = parser.parse_args()
-    rows = measure(options.samples, options.split, options.seed, names=options.tasks)
     print("| task | samples | passes | faults caught | of | ms a verdict |\n|---|---|---|---|---|---|")
-    for name, row in rows.items():
-        print(_line(name, row))
+    rows: dict[str, Row] = {}
+    for name, row in measure(options.samples, options.split, options.seed, names=options.tasks):
+        rows[name] = row
+        print(_line(name, row), flush=True)
     every = Row([v for r in rows.values() for v in r.sound])
     every.faults["all"] = [v for r in rows.values() for v in r.caught]
     every.seconds = [v for r in rows.values() for v in r.seconds]
