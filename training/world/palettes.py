@@ -209,6 +209,11 @@ def attributes(palette: Palette) -> dict[str, str]:
     }
 
 
+def distance(a: str, b: str) -> float:
+    """How far two hex colours are apart, as `LEAST_APART`."""
+    return float(np.linalg.norm(np.subtract(_rgb(a), _rgb(b))))
+
+
 def _rgb(value: str) -> Rgb:
     return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
 
