@@ -1,7 +1,7 @@
 """One planted fault a picture, by kind: what the verifiers are measured with.
 
-A fault changes a graph, which is then drawn, or None where it does not apply. It goes by the property that must
-fail when the picture is checked against the graph it was asked for.
+A fault changes a graph, which is then drawn, or None where it does not apply. It goes by the property that
+must fail when the picture is checked against the graph it was asked for.
 """
 
 from collections.abc import Callable

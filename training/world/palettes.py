@@ -28,6 +28,7 @@ _TILES = 100  # of a mosaic: one a percent
 _REPEATS = 3  # of stripes, at most
 _SHAPES = 4  # colours of abstract shapes, at most, and
 _SHAPE_PERCENT = 14  # the least share of each: shapes shrink where colours meet
+_NOISE = 4.0  # usual difference of neighbours in a noisy picture
 _FLAT = 20.0  # largest difference of neighbours inside one colour
 _CORE = 0.2  # share of a colour's flattest pixels that it is read from
 DEVIATION = 16.0
@@ -161,7 +162,7 @@ _LABELS = {
 
 def verify(palette: Palette, image: Pixels) -> Report:
     """Every colour's deviation and share, wherever it stands; anything else in the picture is unexplained."""
-    pixels = checked(image)[..., :3].astype(np.float32)
+    pixels = _calm(checked(image)[..., :3].astype(np.float32))
     wanted = np.array([_rgb(color) for color, _ in palette.colors], np.float32)
     span = ndimage.maximum_filter(pixels, (3, 3, 1)) - ndimage.minimum_filter(pixels, (3, 3, 1))
     span = span.max(-1)
@@ -183,6 +184,12 @@ def verify(palette: Palette, image: Pixels) -> Report:
     opaque = float(image[..., 3].mean()) / 255
     findings.append(Finding("alpha", "the palette", opaque > 0.97, f"mean alpha {opaque:.2f}"))
     return Report(tuple(findings), float(foreign.mean()))
+
+
+def _calm(pixels: Floats) -> Floats:
+    """The pixels, averaged with their neighbours where most of them are noisy."""
+    noisy = float(np.median(np.abs(np.diff(pixels, axis=1)))) > _NOISE
+    return ndimage.uniform_filter(pixels, (5, 5, 1)) if noisy else pixels
 
 
 def _grown(pixels: Floats, span: Floats) -> Floats:

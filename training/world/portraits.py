@@ -145,7 +145,7 @@ def draw(portrait: Portrait, height: int, width: int | None = None) -> Pixels:
     return np.array(under)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _face(portrait: Portrait, px: int) -> Pixels:
     """A portrait on nothing."""
     glasses, beard = GLASSES[portrait.glasses], BEARDS[portrait.beard]
