@@ -9,7 +9,7 @@ from training.world.sample import split_of_key
 from training.world.talk import NUMBERS, Grid, Talk, capital
 from training.world.tasks.answers import Answer
 from training.world.tasks.building import frame, write
-from training.world.tasks.checks import Distinct, Done, Kept, SameCharacter
+from training.world.tasks.checks import Done, Kept, SameCharacter
 from training.world.tasks.questions import Asker, Question, ask
 from training.world.tasks.sample import NearMiss, Sample
 
@@ -80,7 +80,7 @@ def moods(talk: Talk, aspect: Grid | None = None) -> Sample:
         outputs,
         lead=talk.pick(("", f"Here are {n} portraits.", "Of course.")),
         as_series=True,
-        checks=(Distinct(0.3), SameCharacter()),
+        checks=(SameCharacter(),),
         near_misses=(
             NearMiss("another person in one picture", tuple(stranger)),
             NearMiss("pictures out of order", tuple(turned)),
