@@ -28,6 +28,7 @@ from training.world.spelling import DROP, RISE, Spelling, oddity, put, script_of
 SOFTNESS = (0.0, 0.6, 1.0, 1.5, 2.2)  # standard deviations, in pixels of the picture, of the compared lines
 ACCEPT = 0.004  # most energy (square ems) left within a letter's reach for a line to be read as it is wanted
 FAINT = 24.0  # least difference (0..255) of ink from its ground
+OFF_INK = 0.35  # of the ink's contrast, by which a pixel may miss the mixtures of ground and ink
 POOR = 0.3  # share of the ink's energy that a line leaves open when another font or scale is tried
 UNREAD = 0.6  # ... and when nothing is read at all
 
@@ -121,23 +122,25 @@ def read(canvas: Floats, wanted: Line, side: float = 2.0) -> Reading:
 
 def _search(frame: _Frame, wanted: Line, settled: Line) -> tuple[_Frame, Line]:
     """The best of the wanted line, it in other fonts or sizes, and what letters spell in any of these."""
-    found = [(frame, settled)]
-    if _least(found) > SUSPECT:
+    guesses = [(frame, settled)]  # the wanted string
+    if _least(guesses) > SUSPECT:
         fonts = [replace(wanted, font=word) for word in _fonts(wanted)]
-        found += [_fitted(frame, line, (2.0, 0.25)) for line in _likeliest(frame, fonts, 2)]
-        if _plain(*min(found, key=_error)):
-            return min(found, key=_error)
-    starts = [min(found, key=_error)] + [(frame, wanted)] * (settled.y != wanted.y)
-    found += [_spelled_well(*start) for start in starts]
-    if _least(found) > SUSPECT:
-        text = min(found, key=_error)[1].text
+        guesses += [_fitted(frame, line, (2.0, 0.25)) for line in _likeliest(frame, fonts, 2)]
+        if _plain(*min(guesses, key=_error)):
+            return min(guesses, key=_error)
+    starts = [min(guesses, key=_error)] + [(frame, wanted)] * (settled.y != wanted.y)
+    spelled = [_spelled_well(*start) for start in starts]
+    if _least(guesses + spelled) > SUSPECT:
+        text = min(spelled, key=_error)[1].text
         fonts = [replace(wanted, text=text, font=word) for word in _fonts(wanted)]
-        found += [_spelled_well(*_fitted(frame, x, (2.0, 0.25))) for x in _likeliest(frame, fonts, 2)]
-    if _least(found) > POOR:
+        spelled += [_spelled_well(*_fitted(frame, x, (2.0, 0.25))) for x in _likeliest(frame, fonts, 2)]
+    if _least(guesses + spelled) > POOR:
         sizes = [_resized(wanted, scale) for scale in SCALES]
-        found += [_spelled_well(*_fitted(frame, x, (2.0, 0.3))) for x in _likeliest(frame, sizes, 2)]
-    first = min(found, key=_error)
-    own = [f for f in found if f[1].font == wanted.font]
+        spelled += [_spelled_well(*_fitted(frame, x, (2.0, 0.3))) for x in _likeliest(frame, sizes, 2)]
+    if _least(guesses + spelled) > POOR:  # then the wanted string is no better a guess than any other
+        return min(spelled, key=_error)
+    first = min(guesses + spelled, key=_error)
+    own = [f for f in guesses + spelled if f[1].font == wanted.font]
     if own and _least(own) * FONT_MARGIN <= _error(first):
         first = min(own, key=_error)
     return first[0], _fair(*first, wanted)
@@ -188,7 +191,11 @@ def _frame(canvas: Floats, line: Line, side: float) -> _Frame:
     cells[..., 3] *= 255
     ground = _ground(cells)
     rest = cells - ground
-    cover = _coverage(rest)
+    middle = (
+        slice(max(0, math.floor(y - em) - top), math.ceil(y + 0.3 * em) - top),
+        slice(max(0, math.floor(x) - left), math.ceil(x + line.width / scale) - left),
+    )
+    cover = _coverage(rest, rest[middle])
     return _Frame(cover, cover, rest, ground, scale, top, left)
 
 
@@ -209,14 +216,21 @@ def _ground(cells: Floats) -> Floats:
     return plane
 
 
-def _coverage(rest: Floats) -> Floats:
-    """Projection on the colour that stands out, its strongest pixels being 1; zeros where nothing does."""
-    norm = np.sqrt(np.square(rest).sum(-1))
+def _coverage(rest: Floats, middle: Floats) -> Floats:
+    """Projection on the colour that stands out in the middle, its strongest pixels being 1.
+
+    What lies around a line (the edge of a panel) may stand out more; what is no mixture of ground and ink is
+    left out. Zeros where nothing stands out.
+    """
+    norm = np.sqrt(np.square(middle).sum(-1))
     strong = float(np.quantile(norm, 0.995))
     if strong < FAINT:
-        return np.zeros(norm.shape, np.float32)
-    color = np.median(rest[norm >= 0.7 * strong], 0)
-    return np.asarray(np.clip(rest @ color / np.vdot(color, color), -0.2, 1.2), np.float32)
+        return np.zeros(rest.shape[:2], np.float32)
+    color = np.median(middle[norm >= 0.7 * strong], 0)
+    cover = rest @ color / np.vdot(color, color)
+    aside = np.sqrt(np.square(rest - cover[..., None] * color).sum(-1))
+    foreign = (aside > OFF_INK * np.linalg.norm(color) + FAINT) | (cover > 1 + OFF_INK)
+    return np.where(foreign, 0, np.clip(cover, -0.2, 1.2)).astype(np.float32)
 
 
 def _color(frame: _Frame, line: Line) -> tuple[float, float, float]:
