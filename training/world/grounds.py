@@ -10,6 +10,7 @@ from training.world.matching import Floats, premultiplied, resized
 from training.world.scene import GROUP_SIZES, VARIANTS, WEATHERS, Background, Spec, unit_px
 from wanimage.conditions import COLORS, PLACES, SETTINGS, TIMES
 
+_SMALL = 96  # short side at which classes with weather are drawn
 CELLS = 24  # rows and columns at which backgrounds are compared
 COVERED = 0.02  # weight of a cell where a wanted object may be
 CLIP = 80.0  # largest error that a cell counts with
@@ -61,6 +62,9 @@ def _stack(height: int, width: int, weathers: bool) -> Floats:
 
 @lru_cache(maxsize=20000)
 def _class_cells(ground: Background, height: int, width: int) -> Floats:
+    if ground.weather:  # a hundred more, all but equal when drawn small
+        scale = min(1.0, _SMALL / min(height, width))
+        height, width = round(height * scale), round(width * scale)
     # Not through the caches: a few hundred backgrounds of one size would fill them.
     return cells(premultiplied(scenery.draw.__wrapped__(ground, height, width)))
 

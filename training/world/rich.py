@@ -55,7 +55,7 @@ CONTAINERS = (
     "teapot", "umbrella",
 )  # fmt: skip
 """What things can be inside of."""
-_TRIES = 600
+_TRIES, _NOUN_TRIES = 600, 30
 _COVERED = (0.1, 0.45)
 """Share of an object that another before it may cover: seen to be behind, and seen to be what it is."""
 _EDGE = 0.01  # of the short side, left free around a group and an object whose place follows from another's
@@ -78,8 +78,11 @@ class _Draft:
         names = _names(self.novel and not self.objects)
         used = {item.concept for item in self.objects}
         fair = [n for n in names if n not in used and (among is None or n in among)]
-        fair = [n for n in fair if style_shows(n, self.style)]
-        return pick(rng, fair or names)
+        for _ in range(_NOUN_TRIES):  # not a list of all that fit: that would draw the whole catalogue
+            name = pick(rng, fair or names)
+            if style_shows(name, self.style):
+                return name
+        return name
 
     def dressed(self, rng: np.random.Generator, item: SceneObject) -> SceneObject:
         """The object in the scene's style, with a colour word where it takes one."""

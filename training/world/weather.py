@@ -14,7 +14,7 @@ from training.world.scene import WEATHERS
 _TINTS: dict[str, dict[str, tuple[str, float]]] = {  # by weather and time: colour and opacity of the veil
     "rain": {"day": ("#5b6f8a", 0.5), "sunset": ("#574d6e", 0.5), "night": ("#3c4a5a", 0.45)},
     "snowfall": {"day": ("#b9c9dc", 0.4), "sunset": ("#cdb4cf", 0.45), "night": ("#64709c", 0.45)},
-    "fog": {"day": ("#e4e6e2", 0.72), "sunset": ("#f1cdb8", 0.7), "night": ("#6d7782", 0.7)},
+    "fog": {"day": ("#e4e6e2", 0.62), "sunset": ("#f1cdb8", 0.6), "night": ("#76808c", 0.42)},
 }
 _SEEDS = {name: 9000 + 10 * index for index, name in enumerate(WEATHERS)}
 
@@ -58,7 +58,7 @@ def _banks(rng: np.random.Generator, height: int, width: int, tint: str) -> str:
         x, long = rng.uniform(-0.2, 0.6) * width, rng.uniform(0.5, 0.9) * width
         box = f'x="{x:.1f}" y="{y * height:.1f}" width="{long:.1f}" height="{0.07 * unit:.1f}"'
         banks.append(f'<rect {box} rx="{0.035 * unit:.1f}"/>')
-    return f'<g fill="{tint}" fill-opacity="0.45">{"".join(banks)}</g>'
+    return f'<g fill="{tint}" fill-opacity="0.4">{"".join(banks)}</g>'
 
 
 def _scattered(rng: np.random.Generator, height: int, width: int, step: float) -> list[tuple[float, float]]:

@@ -5,7 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.portraits import BLACK_HAIR, WORDS, Portrait, draw, sample_portrait, verify
+from training.world.portraits import (
+    BLACK_HAIR,
+    KIND,
+    NOVEL,
+    WORDS,
+    Portrait,
+    draw,
+    sample_portrait,
+    split_of,
+    verify,
+)
 
 FACES = [sample_portrait(np.random.default_rng(seed)) for seed in range(2)]
 FACES.append(Portrait(hair="pinned-up", hair_color="blond", glasses="sunglasses", beard="a goatee"))
@@ -58,3 +68,19 @@ def test_portraits_are_a_function_of_their_seed_and_differ_in_their_captions() -
     assert twice[0] == twice[1]
     phrases = {face.phrase for face in twice[0]}
     assert len(phrases) == len(set(twice[0])) > 35
+
+
+def test_a_portrait_stands_in_the_middle_of_any_shape() -> None:
+    face = replace(FACES[0], background="teal")
+    wide = KIND.draw(face, 96, 160)
+    assert wide.shape == (96, 160, 4)
+    assert verify(face, wide).failures() == []
+
+
+def test_new_words_are_kept_from_the_other_splits() -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "heldout", "heldout_concepts"):
+        faces = [KIND.sample(rng, split, (1, 1)) for _ in range(40)]
+        new = [any(getattr(face, name) == word for name, word in NOVEL.items()) for face in faces]
+        assert set(new) == {split == "heldout_concepts"}
+        assert {split_of(face) for face in faces} == {split}

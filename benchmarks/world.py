@@ -1,0 +1,84 @@
+"""How many pictures the world draws a second: sampled, drawn and put into words.
+
+    python benchmarks/world.py [--pictures 600] [--size 256]
+
+Every kind in one process and in two, after a warm-up of as many pictures with another seed. Seconds are CPU
+seconds of the slower process, so that a busy machine counts less. Prints a table, then one JSON line.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+
+from training.world import palettes, portraits, scenes, stickers
+from training.world.caption import caption
+from training.world.kinds import Kind
+from training.world.render import render
+from training.world.sample import sample_scene
+
+KINDS: tuple[Kind, ...] = (scenes.KIND, stickers.KIND, palettes.KIND, portraits.KIND)
+PROCESSES = (1, 2)
+
+
+def classic(rng: np.random.Generator, size: int) -> None:
+    """One picture of the shipped family's own world."""
+    scene = sample_scene(rng)
+    render(scene, size, size)
+    caption(scene, rng)
+
+
+def one_of(kind: Kind) -> Callable[[np.random.Generator, int], None]:
+    """One picture of a kind."""
+
+    def draw(rng: np.random.Generator, size: int) -> None:
+        graph = kind.sample(rng, "train", (size, size))
+        kind.draw(graph, size, size)
+        kind.phrase(graph)
+
+    return draw
+
+
+def seconds(name: str, seed: int, pictures: int, size: int) -> float:
+    """CPU seconds for some pictures, after as many to fill the caches."""
+    make = classic if name == "classic" else one_of(next(kind for kind in KINDS if kind.name == name))
+    for part in range(2):
+        rng = np.random.default_rng((seed, part))
+        start = time.process_time()
+        for _ in range(pictures):
+            make(rng, size)
+    return time.process_time() - start
+
+
+def rate(name: str, processes: int, pictures: int, size: int) -> float:
+    """Pictures a second of all processes together."""
+    with ProcessPoolExecutor(processes) as pool:
+        runs = [pool.submit(seconds, name, seed, pictures, size) for seed in range(processes)]
+        return processes * pictures / max(run.result() for run in runs)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument(
+        "--pictures", type=int, default=600, help="a kind and process, and as many to warm up"
+    )
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
+    options = parser.parse_args()
+    found: dict[str, dict[str, float]] = {}
+    for name in ("classic", *(kind.name for kind in KINDS)):
+        found[name] = {
+            f"processes_{count}": rate(name, count, options.pictures, options.size) for count in PROCESSES
+        }
+        print(
+            f"{name:10}"
+            + "".join(f"{value:8.0f} a second on {key[-1]}" for key, value in found[name].items())
+        )
+    print(json.dumps({"benchmark": "world", "size": options.size, "pictures": options.pictures, **found}))
+
+
+if __name__ == "__main__":
+    main()
