@@ -147,16 +147,19 @@ def poster_ground(poster: Poster, rng: Rng) -> Poster | None:
     """The ground is another of its kind."""
     other = posters.sample(rng, "train", (1, 1)).ground
     old = poster.ground
-    if other.kind != old.kind or other.phrase == old.phrase:
+    if other.kind != old.kind:
         return None
-    if old.scenery:
+    if old.scenery and other.scenery:
+        if (old.scenery.setting, old.scenery.time) == (other.scenery.setting, other.scenery.time):
+            return None
         return replace(poster, ground=replace(old, scenery=other.scenery))
+    far = float(np.abs(np.subtract(lettering.rgb(old.first), lettering.rgb(other.first))).max()) > FAR / 2
     legible = all(
         lettering.contrast(lettering.rgb(b.color), lettering.rgb(c)) > 60
         for b in poster.blocks
         for c in other.colors
     )
-    return replace(poster, ground=other) if legible else None
+    return replace(poster, ground=other) if far and legible else None
 
 
 # --- faults of charts ------------------------------------------------------------------------------------
