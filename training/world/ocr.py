@@ -30,7 +30,7 @@ GREY = 128  # what transparent pictures are laid on
 @lru_cache(maxsize=1)
 def _engine() -> Any:
     try:
-        from rapidocr_onnxruntime import RapidOCR  # type: ignore[import-untyped]
+        from rapidocr_onnxruntime import RapidOCR
     except ImportError as error:
         raise NotFound(
             "module", "rapidocr_onnxruntime", "install it: pip install -r requirements/dev.txt"
