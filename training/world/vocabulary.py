@@ -4,12 +4,11 @@ A word belongs to one side for ever, by hash: words held out are written in the 
 in no other.
 """
 
+import hashlib
 import unicodedata
 from functools import lru_cache
 
 import numpy as np
-
-from training.world.sample import split_of_key
 
 _WORDS = {
     "latin": "summer winter spring autumn sale open closed market coffee tea bakery bread garden music jazz "
@@ -32,13 +31,16 @@ _WORDS = {
     "今天 山水 花园 朋友 新年 快乐 茶馆",
 }
 SCRIPTS = tuple(_WORDS)
-_MONTHS = ("Jan", "Feb", "March", "April", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "March", "April", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec")
 
 
 @lru_cache(maxsize=16)
 def words(script: str = "latin", held_out: bool = False) -> tuple[str, ...]:
-    """A script's words, those of the common splits or those held out."""
-    return tuple(w for w in _WORDS[script].split() if (split_of_key(f"word {w}") == "heldout") == held_out)
+    """A script's words, those of the common splits or those held out: a twelfth, and two at least."""
+    every = _WORDS[script].split()
+    ranked = sorted(every, key=lambda word: hashlib.sha256(f"word {word}".encode()).digest())
+    chosen = set(ranked[: max(2, len(every) // 12)])
+    return tuple(word for word in every if (word in chosen) == held_out)
 
 
 @lru_cache(maxsize=4)
@@ -67,7 +69,7 @@ def sample_number(rng: np.random.Generator) -> str:
         f"{n}",
         f"${n}.{int(rng.choice([0, 49, 50, 90, 95, 99])):02d}",
         f"{5 * (n % 19 + 1)}%",
-        f"{day} {_MONTHS[month]}",
+        f"{day} {MONTHS[month]}",
         f"{day:02d}.{month + 1:02d}.{int(rng.integers(1950, 2050))}",
         f"{int(rng.integers(1000, 10000))}",
         f"{int(rng.integers(24))}:{5 * int(rng.integers(12)):02d}",
