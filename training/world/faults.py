@@ -121,7 +121,8 @@ def count(scene: Scene, rng: Rng) -> Scene | None:
         return None
     item = scene.objects[index]
     new = item.count + (1 if item.count == 2 or (item.count < 9 and rng.random() < 0.5) else -1)
-    return _with(scene, index, replace(item, count=new))
+    other = replace(item, count=new)
+    return _with(scene, index, other) if rich.inside(other, 1, 1) else None
 
 
 def relation(scene: Scene, rng: Rng) -> Scene | None:

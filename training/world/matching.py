@@ -55,6 +55,13 @@ class Templates:
         result: Floats = windows @ self.weights + self.offsets
         return result
 
+    def energy(self, window: Floats, column: int) -> float:
+        """How far one sprite is from the background of a window `[2560]`."""
+        plane = TEMPLATE * TEMPLATE
+        bare = window.copy()
+        bare[: 4 * plane] = bare[8 * plane : 9 * plane] = 0  # y and y b
+        return max(1.0, float(bare @ self.weights[:, column] + self.offsets[column]))
+
 
 class View:
     """A picture as differences from a background, and its resizings."""

@@ -93,7 +93,7 @@ class _Draft:
         """Add an object if it stands out, stays inside, and is apart from all that it need not touch."""
         height, width = self.aspect
         apart = touching or all(_apart(item, other, self.aspect) for other in self.objects)
-        if not (apart and _inside(item, height, width) and stands_out(item, self.ground)):
+        if not (apart and inside(item, height, width) and stands_out(item, self.ground)):
             return False
         self.objects.append(item)
         return True
@@ -144,21 +144,26 @@ def rich_background(rng: np.random.Generator) -> Background:
 
 
 def stands_out(item: SceneObject, ground: Background) -> bool:
-    """Whether an object is seen well on a ground, by their pixels."""
+    """Whether an object, or each of a group in a square picture, is seen well on a ground, by their pixels."""
     if ground.kind == "transparent":
         return True
     tint, alpha = _shades(item.concept, item.color, item.style)
-    side = max(2, round(item.size * _GROUND_PX))
-    y, x = (int(min(max(c, 0), 0.99) * _GROUND_PX) for c in (item.cy, item.cx))
     behind = scenery.draw(ground, _GROUND_PX, _GROUND_PX)[..., :3]
-    half = side // 2 + 1
-    part = behind[max(0, y - half) : y + half, max(0, x - half) : x + half].reshape(-1, 3)
-    mean = part.mean(0, dtype=np.float32)
     least = INK_CONTRAST if item.style == "outline" else CONTRAST
-    return float((np.abs(tint - mean).mean(-1) * alpha).sum() / alpha.sum()) > least
+    weights = alpha / alpha.sum()
+    for each in members(item, 1, 1):
+        half = max(1, round(each.size * _GROUND_PX / 2))
+        y, x = (int(min(max(c, 0), 0.99) * _GROUND_PX) for c in (each.cy, each.cx))
+        part = behind[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1]
+        spots = part[:: max(1, half // 3), :: max(1, half // 3)].reshape(-1, 3).astype(np.float32)
+        contrasts = np.abs(tint[:, None] - spots[None]).mean(-1).T @ weights
+        if contrasts.mean() < least or np.quantile(contrasts, _SPOTS) < _FAINTEST * least:
+            return False
+    return True
 
 
 _GROUND_PX = 48
+_SPOTS, _FAINTEST = 0.15, 0.7  # that share of the ground may have less than that much of the contrast
 
 
 @lru_cache(maxsize=20000)
@@ -296,7 +301,7 @@ def _tint(name: str, color: str | None, style: str) -> tuple[float, ...]:
     return tuple((colors * alpha[:, None]).sum(0) / alpha.sum())
 
 
-def _inside(item: SceneObject, height: int, width: int) -> bool:
+def inside(item: SceneObject, height: int, width: int) -> bool:
     """Whether all of an object or group is in the picture."""
     unit = unit_px(height, width)
     edge = _EDGE * min(height, width)

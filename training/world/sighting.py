@@ -14,6 +14,7 @@ from training.world.assets import sprite
 from training.world.concepts import CATALOGUE, CONCEPTS, SHAPES, STYLES, colorable
 from training.world.grounds import MIDDLES
 from training.world.matching import (
+    ALL,
     FAINT,
     Floats,
     Key,
@@ -31,6 +32,8 @@ from wanimage.conditions import PLACES
 
 EXPLAINED = 0.5  # least share of a window's energy that a present object explains
 REACH = 0.11  # how far from the middle of its place an object may stand
+CLEARLY = 0.6  # the same where an object is searched everywhere, so that chance has more tries
+WEIGHTY = 0.3  # least energy that it explains, as a share of its own
 SURROUND = 1.7  # the box around an object, in its sizes, whose energy it must mostly explain, too
 SIZES = {"small": (0.21, 0.235), "medium": (0.32, 0.35), "large": (0.47, 0.515)}
 """Diameters at which every size word is tried."""
@@ -48,6 +51,7 @@ class Sight:
     color: str | None  # of the wanted concept's sprites, as the style
     style: str
     box: tuple[slice, slice]  # the surroundings, in the picture
+    weight: float = 1.0  # explained energy, as a share of what the wanted sprite has on that background
     misfits: tuple[float, ...] = ()  # least errors by style, in the order of the reader's styles
     members: tuple[Match, ...] = ()  # of a group
 
@@ -98,46 +102,63 @@ class Reader:
         """What an expected picture does not explain."""
         return float(np.abs(canvas - self.picture).sum())
 
-    def drawn(self, *pairs: tuple[ObjectSpec, Sight]) -> Floats:
-        """The background with some objects, in order."""
-        canvas = self.view.ground.copy()
+    def drawn(self, *pairs: tuple[ObjectSpec, Sight], on: Floats | None = None) -> Floats:
+        """The background, or something else, with some objects, in order."""
+        canvas = (self.view.ground if on is None else on).copy()
         for item, sight in pairs:
             self._draw(canvas, item, sight)
         return canvas
 
     def _read(self) -> list[Sight]:
+        """What has a place of its own first; then the rest, with all that was seen explained."""
         self.expected = self.view.ground.copy()
         found: dict[int, Sight] = {}
-        for relation in self.wanted.relations:
-            if relation.kind in OVERLAPPING:
-                found |= self._overlapping(relation)
-        for index, item in enumerate(self.wanted.objects):
-            if index not in found:
-                found[index] = self._look(self.view, item)
-                self._draw(self.expected, item, found[index])
-        return [found[index] for index in range(len(self.wanted.objects))]
+        index = self.wanted.objects.index
+        pairs = [r for r in self.wanted.relations if r.kind in OVERLAPPING]
+        paired = {index(item) for relation in pairs for item in (relation.subject, relation.target)}
+        for at, item in enumerate(self.wanted.objects):
+            if at not in paired and item.place and item.count == 1:
+                sight = self._look_near(self.view, item)
+                if self._right(sight, item) or not self.strict:
+                    found[at] = sight
+                    self._draw(self.expected, item, sight)
+        for relation in pairs:
+            found |= self._overlapping(View(self.picture, self.expected.copy()), relation)
+        groups_first = sorted(enumerate(self.wanted.objects), key=lambda each: -each[1].count)
+        for at, item in groups_first:
+            if at not in found:
+                found[at] = self._look(View(self.picture, self.expected.copy()), item)
+                self._draw(self.expected, item, found[at])
+        return [found[at] for at in range(len(self.wanted.objects))]
+
+    @staticmethod
+    def _right(sight: Sight, item: ObjectSpec) -> bool:
+        return sight.present and sight.concept == item.concept and sight.weight > WEIGHTY
 
     # --- one object --------------------------------------------------------------------------------------
 
     def _look(self, view: View, item: ObjectSpec) -> Sight:
-        own = self._own(item)
+        """An object at its place, or everywhere when it has none or is not there."""
         if item.count > 1:
-            return self._look_for_group(view, item, own)
-        if not item.place:
-            return self._look_everywhere(view, item, own)
-        matches = [_near_place(view, item.place, size, own) for size in self.sizes]
-        sight = self.identify(view, max(matches, key=_score), item)
-        if self.strict and not (sight.present and sight.concept == item.concept):
-            elsewhere = self._look_everywhere(view, item, own)
-            return elsewhere if elsewhere.present and elsewhere.concept == item.concept else sight
-        return sight
+            return self._look_for_group(view, item, self._own(item))
+        near = self._look_near(view, item) if item.place else None
+        if near and (self._right(near, item) or not self.strict):
+            return near
+        sight = self._look_everywhere(view, item, self._own(item))
+        return sight if near is None or self._right(sight, item) else near
+
+    def _look_near(self, view: View, item: ObjectSpec) -> Sight:
+        matches = [_near_place(view, item.place, size, self._own(item)) for size in self.sizes]
+        return self.identify(view, max(matches, key=_score), item)
 
     def _look_everywhere(self, view: View, item: ObjectSpec, own: Templates) -> Sight:
         """The best window that shows the wanted concept, or the best of all."""
         matches = sorted((_anywhere(view, size, own) for size in self.sizes), key=_score, reverse=True)
-        sights = (self.identify(view, match, item) for match in matches if match.explained > EXPLAINED)
-        right = next((sight for sight in sights if sight.concept == item.concept), None)
-        return right or self.identify(view, matches[0], item)
+        sights = [self.identify(view, match, item) for match in matches if match.explained > CLEARLY]
+        right = next((sight for sight in sights if self._right(sight, item)), None)
+        return right or replace(
+            self.identify(view, matches[0], item), match=replace(matches[0], explained=0.0)
+        )
 
     def _look_for_group(self, view: View, item: ObjectSpec, own: Templates) -> Sight:
         sizes = sorted(set(GROUP_SIZES.values()))
@@ -155,7 +176,8 @@ class Reader:
         """The nearest style and colour of the wanted concept, and the nearest concept in that style."""
         windows = match.windows(view)
         own = self._own(item)
-        errors = own.errors(windows).min(0)
+        every_error = own.errors(windows)
+        errors = every_error.min(0)
         styles = np.array([key.style for key in own.keys])
         misfits = tuple(float(errors[styles == style].min()) for style in dict.fromkeys(styles))
         style = own.keys[int(np.argmin(errors))].style
@@ -168,44 +190,54 @@ class Reader:
         color = own.keys[named[int(np.argmin(errors[named]))]].color
         names = tuple(SHAPES) if item.concept in SHAPES else self.names
         # Every noun takes every ink: comparing in the ink that was read is as good and 13 times faster.
-        every = templates(names, (style,), (color,)) if style == "outline" else templates(names, (style,))
-        best = every.keys[int(np.argmin(every.errors(windows).min(0)))]
-        return Sight(match, best, color, style, _box(view, match, SURROUND), misfits)
+        best, least = None, np.inf
+        for each in dict.fromkeys((style, self._style_of(item))):
+            every = templates(names, (each,), (color,) if each == "outline" else ALL)
+            fits = every.errors(windows).min(0)
+            if fits.min() < least:
+                best, least = every.keys[int(np.argmin(fits))], float(fits.min())
+        assert best is not None, "every style has templates"
+        at, column = divmod(int(np.argmin(every_error)), len(own.keys))
+        weight = -float(every_error[at, column]) / own.energy(windows[at], column)
+        return Sight(match, best, color, style, _box(view, match, SURROUND), weight, misfits)
+
+    def _style_of(self, item: ObjectSpec) -> str:
+        return "flat" if item.concept in SHAPES else item.style
 
     def _own(self, item: ObjectSpec) -> Templates:
         return templates((item.concept,), ("flat",) if item.concept in SHAPES else self.styles)
 
     # --- two objects, one before the other ---------------------------------------------------------------
 
-    def _overlapping(self, relation: RelationSpec) -> dict[int, Sight]:
+    def _overlapping(self, view: View, relation: RelationSpec) -> dict[int, Sight]:
         """Both objects, whichever is found first: the reading that leaves less of the picture open."""
         pair = relation.target, relation.subject
         back, front = pair if _IN_FRONT[relation.kind] == "subject" else pair[::-1]
-        readings = [self._back_first(back, front), self._front_first(back, front)]
-        first, second = min(readings, key=lambda seen: self._unread(back, front, seen))
+        readings = [self._back_first(view, back, front), self._front_first(view, back, front)]
+        first, second = min(readings, key=lambda seen: self._unread(view, (back, seen[0]), (front, seen[1])))
         self._draw(self.expected, back, first)
         self._draw(self.expected, front, second)
         index = self.wanted.objects.index
         return {index(back): first, index(front): second}
 
-    def _unread(self, back: ObjectSpec, front: ObjectSpec, seen: tuple[Sight, Sight]) -> float:
-        first, second = (back, seen[0]), (front, seen[1])
-        return min(self.left(self.drawn(first, second)), self.left(self.drawn(second, first)))
+    def _unread(self, view: View, *pair: tuple[ObjectSpec, Sight]) -> float:
+        orders = (pair, pair[::-1])
+        return min(self.left(self.drawn(*order, on=view.ground)) for order in orders)
 
-    def _back_first(self, back: ObjectSpec, front: ObjectSpec) -> tuple[Sight, Sight]:
+    def _back_first(self, view: View, back: ObjectSpec, front: ObjectSpec) -> tuple[Sight, Sight]:
         """The one behind, the one before it, and the first again without what hides it."""
-        first = self._look(self.view, back)
-        under = self.drawn((back, first))
+        first = self._look(view, back)
+        under = self.drawn((back, first), on=view.ground)
         second = self._look(View(self.picture, under), front)
-        return self._again(self._without(front, second, under), self.view.ground, first, back), second
+        return self._again(self._without(front, second, under), view.ground, first, back), second
 
-    def _front_first(self, back: ObjectSpec, front: ObjectSpec) -> tuple[Sight, Sight]:
+    def _front_first(self, view: View, back: ObjectSpec, front: ObjectSpec) -> tuple[Sight, Sight]:
         """The one before, the one behind in what is left, and both again, each with the other explained."""
-        second = self._look(self.view, front)
-        first = self._look(View(self._without(front, second, self.view.ground), self.view.ground), back)
-        under = self.drawn((back, first))
+        second = self._look(view, front)
+        first = self._look(View(self._without(front, second, view.ground), view.ground), back)
+        under = self.drawn((back, first), on=view.ground)
         second = self._again(self.picture, under, second, front)
-        return self._again(self._without(front, second, under), self.view.ground, first, back), second
+        return self._again(self._without(front, second, under), view.ground, first, back), second
 
     def _without(self, item: ObjectSpec, sight: Sight, under: Floats) -> Floats:
         """The picture with what is known to be `under` an object in its place."""

@@ -55,7 +55,9 @@ def _object_findings(reader: Reader, item: ObjectSpec, sight: Sight) -> list[Fin
     about = f"{item.concept} at {item.place}" if item.place else item.concept
     rest = _coarse_energy(reader.picture[sight.box] - reader.expected[sight.box])
     share = sight.match.gain / max(sight.match.gain + rest, 1.0)
-    present = sight.present and (share > EXPLAINED or item.count > 1)
+    present = sight.present and (
+        share > EXPLAINED if item.count == 1 else 2 * len(sight.members) >= item.count
+    )
     found = sight.concept if present else "nothing"
     findings = [Finding("object", about, present and sight.concept == item.concept, found)]
     if item.color is not None:
