@@ -105,6 +105,7 @@ MIXED = DataConfig(
 """Scenes, words, clip art and faces, at mixed sizes."""
 EVERYTHING = replace(
     MIXED,
+    pool=5000,
     sources=(
         ("core", 0.15), ("scene", 0.2), ("text", 0.2), ("clipart", 0.2), ("sticker", 0.14),
         ("portrait", 0.03), ("poster", 0.02), ("chart", 0.02), ("screen", 0.02), ("palette", 0.02),
