@@ -1,6 +1,6 @@
 """How many pictures the world draws a second: sampled, drawn and put into words.
 
-    python benchmarks/world.py [--pictures 600] [--size 256]
+    python benchmarks/world.py [--pictures 600] [--size 256] [--kinds classic scene]
 
 Every kind in one process and in two, after a warm-up of as many pictures with another seed. Seconds are CPU
 seconds of the slower process, so that a busy machine counts less. Prints a table, then one JSON line.
@@ -67,9 +67,11 @@ def main() -> None:
         "--pictures", type=int, default=600, help="a kind and process, and as many to warm up"
     )
     parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
+    names = ("classic", *(kind.name for kind in KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=names, default=names, help="what to draw")
     options = parser.parse_args()
     found: dict[str, dict[str, float]] = {}
-    for name in ("classic", *(kind.name for kind in KINDS)):
+    for name in options.kinds:
         found[name] = {
             f"processes_{count}": rate(name, count, options.pictures, options.size) for count in PROCESSES
         }

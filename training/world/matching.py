@@ -231,7 +231,8 @@ def softened(pixels: Floats, sigma: float, bounded: bool = False) -> Floats:
     places = np.arange(len(pixels))
     kernel = np.exp(-0.5 * ((places[:, None] - places[None]) / sigma) ** 2)
     kernel /= kernel.sum(1, keepdims=True) if bounded else sigma * math.sqrt(2 * math.pi)
-    return np.einsum("yi,xj,ijc->yxc", kernel, kernel, pixels, optimize=True).astype(np.float32)
+    down = np.tensordot(kernel, pixels, (1, 0))  # [y, j, c]
+    return np.tensordot(kernel, down, (1, 1)).transpose(1, 0, 2).astype(np.float32)
 
 
 def premultiplied(image: NDArray[np.uint8]) -> Floats:

@@ -144,7 +144,7 @@ def rich_background(rng: np.random.Generator) -> Background:
 
 
 def stands_out(item: SceneObject, ground: Background) -> bool:
-    """Whether an object, or each of a group in a square picture, is seen well on a ground, by their pixels."""
+    """Whether an object, or each of a group in a square picture, is seen well on a ground."""
     if ground.kind == "transparent":
         return True
     tint, alpha = _shades(item.concept, item.color, item.style)
