@@ -220,7 +220,7 @@ def _compared(name: str, color: str | None, style: str) -> tuple[Floats, Floats]
 def alike(name: str, style: str, other: str) -> bool:
     """Whether a noun's drawings in two styles hardly differ when soft."""
     a, b = (softened(_compared(name, None, each)[1], SOFT) for each in (style, other))
-    return float(np.square(a - b).sum()) < ALIKE * float(np.square(a).sum())
+    return float(np.square(a - b).sum()) < ALIKE * float(min(np.square(a).sum(), np.square(b).sum()))
 
 
 def softened(pixels: Floats, sigma: float, bounded: bool = False) -> Floats:
