@@ -10,6 +10,7 @@ it was trained on and of the data.
 import argparse
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from training.world.sample import sample_scene
 from wanimage.weights import part_of, write_manifest
 
 PARENTS = {"vae": (), "understanding": (), "mot": ("understanding", "vae")}
-"""What each part was trained on."""
+"""What each part stands on. A part's own lineage may name others: those it was trained on."""
 DIGEST_SAMPLES = 64
 
 
@@ -44,6 +45,11 @@ def part_digest(weights: Path, part: str) -> str:
     return digest.hexdigest()
 
 
+def digests(weights: Path, parts: Iterable[str]) -> dict[str, str]:
+    """The digest of each part."""
+    return {part: part_digest(weights, part) for part in parts}
+
+
 def data_digest() -> str:
     """SHA-256 over samples of the world: equal digests mean that the same seeds give the same data."""
     digest = hashlib.sha256()
@@ -59,8 +65,7 @@ def write(weights: Path) -> str:
     """Write the manifest; return the family digest."""
     data = data_digest()
     lineage = {
-        part: lineage_of(weights, part)
-        | {"data": data, "parents": {parent: part_digest(weights, parent) for parent in parents}}
+        part: {"parents": digests(weights, parents)} | lineage_of(weights, part) | {"data": data}
         for part, parents in PARENTS.items()
     }
     return str(write_manifest(weights, weights.name, lineage)["digest"])

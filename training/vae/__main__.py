@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ from training.vae.teacher import Teacher
 from wanimage.models.vae import Vae
 
 log = logging.getLogger("training.vae")
+Lineage = dict[str, Any]
+"""One stage: its config, step and evaluation, and the lineage of what came before."""
 FIT_PICTURES = 500  # 32,000 cells, for least squares with 433 unknowns
 
 
@@ -57,6 +60,7 @@ def main() -> None:
         arguments.export,
         family=arguments.family or arguments.export,
         start=load(arguments.start) if arguments.start else None,
+        before=lineage_of(arguments.start) if arguments.start else None,
         resume=arguments.resume,
         precision=arguments.precision,
     )
@@ -69,6 +73,7 @@ def run(
     *,
     family: Path | None = None,
     start: Vae | None = None,
+    before: Lineage | None = None,
     resume: bool,
     precision: str = "auto",
     sources: dict[str, Draw] | None = None,
@@ -76,13 +81,23 @@ def run(
     """Train stages in turn, each under `out/<name>`, and return the last one's averaged model.
 
     Exports to `weights` if given. `family` holds the teacher where a stage needs one; `start` is what the
-    first stage continues; `sources` replaces `data.SOURCES`.
+    first stage continues and `before` its lineage; `sources` replaces
+    `data.SOURCES`.
     Raises ValueError when a teacher is needed and missing.
     """
     for stage in stages:
         start = run_stage(
-            stage, out / stage.name, weights, family, start, sources, resume=resume, precision=precision
+            stage,
+            out / stage.name,
+            weights,
+            family,
+            start,
+            before,
+            sources,
+            resume=resume,
+            precision=precision,
         )
+        before = {"stage": plain(stage), "before": before}
     assert start is not None, "there is at least one stage"
     return start
 
@@ -93,6 +108,7 @@ def run_stage(
     weights: Path | None,
     family: Path | None,
     start: Vae | None,
+    before: Lineage | None,
     sources: dict[str, Draw] | None,
     *,
     resume: bool,
@@ -117,7 +133,7 @@ def run_stage(
         teacher = Teacher.load(family)
     objective = Objective(config.loss, teacher, start)
     trainee = Trainee(model, config.loss, teacher.width if teacher else 0)
-    on_save = partial(publish, config=config, pool=pool, test=test, out=out, weights=weights)
+    on_save = partial(publish, config=config, before=before, pool=pool, test=test, out=out, weights=weights)
     state = train(trainee, objective, pool.batch_at, config.loop, out, resume=resume, on_save=on_save)
     plot_losses(state.history, out / "loss.png", f"VAE {config.name}, {config.loop.steps} steps")
     return averaged(model, state.ema)
@@ -146,7 +162,14 @@ def begin(config: VaeTraining, pool: Pool, start: Vae | None) -> Vae:
 
 
 def publish(
-    state: LoopState, *, config: VaeTraining, pool: Pool, test: Tensor, out: Path, weights: Path | None
+    state: LoopState,
+    *,
+    config: VaeTraining,
+    before: Lineage | None,
+    pool: Pool,
+    test: Tensor,
+    out: Path,
+    weights: Path | None,
 ) -> None:
     """Measure the averaged weights of `state`, draw the sheet, and export them."""
     assert isinstance(state.module, Trainee), type(state.module)
@@ -158,8 +181,20 @@ def publish(
     write_report({"step": state.step, **numbers}, out / "evaluation.json")
     contact_sheet(test[:32], reconstruct(model, test[:32]), out / "sheet.png")
     if weights is not None:
-        lineage = json.loads(json.dumps(asdict(config))) | {"step": state.step, "evaluation": numbers}
+        lineage = {"stage": plain(config), "step": state.step, "evaluation": numbers, "before": before}
         export(model, fit, weights, lineage)
+
+
+def plain(config: VaeTraining) -> Lineage:
+    """A stage as JSON values."""
+    values: Lineage = json.loads(json.dumps(asdict(config)))
+    return values
+
+
+def lineage_of(folder: Path) -> Lineage:
+    """What an exported VAE says of its training."""
+    found: Lineage = json.loads((folder / "vae.json").read_text())["training"]
+    return found
 
 
 def rehearse(config: VaeTraining, pool: Pool) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from training import manifest
 from training.loop import LoopState, faster_precision, plot_losses, train
 from training.vae.export import load as load_vae
 from training.visualizer.config import VisualizerTraining
@@ -112,10 +113,12 @@ def run(
     batches.precision = precision
     config = replace(config, loop=replace(config.loop, precision=precision))
 
+    parents = manifest.digests(family, manifest.PARENTS["mot"])
+
     def publish(state: LoopState) -> None:
         plot_losses(state.history, out / "loss.png", "visualizer: flow matching")
         if weights is not None:
-            export(state.ema, config.model, weights, lineage(config, state))
+            export(state.ema, config.model, weights, lineage(config, state) | {"parents": parents})
 
     state = train(mot, loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
     log.info("golden %s", json.dumps([round(row["loss"], 6) for row in state.history[:GOLDEN_STEPS]]))
