@@ -14,11 +14,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from training.world import palettes, portraits, scenes, stickers
-from training.world.caption import caption
 from training.world.kinds import Kind
-from training.world.render import render
-from training.world.sample import sample_scene
+from training.world.pictures import palettes, portraits, stickers
+from training.world.scenes import kind as scenes
+from training.world.scenes.caption import caption
+from training.world.scenes.render import render
+from training.world.scenes.sample import sample_scene
 
 KINDS: tuple[Kind, ...] = (scenes.KIND, stickers.KIND, palettes.KIND, portraits.KIND)
 PROCESSES = (1, 2)

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from training.world.caption import caption
-from training.world.dialogue import sample_dialogue
-from training.world.render import render
-from training.world.sample import sample_scene
+from training.world.dialogues.dialogue import sample_dialogue
+from training.world.scenes.caption import caption
+from training.world.scenes.render import render
+from training.world.scenes.sample import sample_scene
 from wanimage.weights import part_of, write_manifest
 
 PARENTS = {"vae": (), "understanding": (), "mot": ("understanding", "vae")}

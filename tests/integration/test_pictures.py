@@ -6,10 +6,10 @@ import pytest
 from services.vae.engine import VaeEngine
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
 from tests.conftest import SHIPPED
-from training.world.caption import caption
-from training.world.sample import sample_scene
-from training.world.scene import Scene
-from training.world.verify import verify
+from training.world.scenes.caption import caption
+from training.world.scenes.sample import sample_scene
+from training.world.scenes.scene import Scene
+from training.world.scenes.verify import verify
 from wanimage.weights import Family
 
 SCENES = 12

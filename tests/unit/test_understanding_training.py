@@ -12,9 +12,9 @@ from training.understanding.export import export
 from training.understanding.items import PROBE_NAMES, Item, Picture, dialogue_item, probe_targets
 from training.understanding.objective import Trainee, batch_loss, step_loss
 from training.understanding.tokenizer import PREPROCESSOR, train_tokenizer, write_tokenizer
-from training.world import talk
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import Dialogue, Turn
+from training.world.dialogues import talk
+from training.world.dialogues.talk import Dialogue, Turn
+from training.world.scenes.scene import Background, Scene, SceneObject
 from wanimage.models.understanding import Understanding, pad_batch
 from wanimage.tokens import Vocabulary
 

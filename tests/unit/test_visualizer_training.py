@@ -16,9 +16,9 @@ from training.visualizer.config import VisualizerTraining
 from training.visualizer.data import Batches, Group, emphasised
 from training.visualizer.loss import channel_weights, visualizer_loss
 from training.visualizer.tasks import BASE, Shot, Task, after_references, series, text_to_image
-from training.world import assets
-from training.world.sample import in_split
-from training.world.scene import Background, Scene, SceneObject
+from training.world.assets import sprites as assets
+from training.world.scenes.sample import in_split
+from training.world.scenes.scene import Background, Scene, SceneObject
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import TextScope
 from wanimage.models.mot import Mot

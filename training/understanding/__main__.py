@@ -17,7 +17,7 @@ from training.understanding.export import export
 from training.understanding.items import Item, dialogue_item, prefix_item
 from training.understanding.objective import Trainee, step_loss
 from training.understanding.tokenizer import PREPROCESSOR, train_tokenizer, write_tokenizer
-from training.world.dialogue import sample_dialogue
+from training.world.dialogues.dialogue import sample_dialogue
 from wanimage.tokens import Vocabulary
 
 log = logging.getLogger(__name__)

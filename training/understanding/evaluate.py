@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from training.understanding.items import CELL_PX
-from training.world.caption import parse
-from training.world.concepts import CONCEPTS
-from training.world.dialogue import KINDS, sample_dialogue
-from training.world.render import render
-from training.world.scene import Scene, SceneObject, Spec
-from training.world.talk import Dialogue
+from training.world.assets.concepts import CONCEPTS
+from training.world.dialogues.dialogue import KINDS, sample_dialogue
+from training.world.dialogues.talk import Dialogue
+from training.world.scenes.caption import parse
+from training.world.scenes.render import render
+from training.world.scenes.scene import Scene, SceneObject, Spec
 from wanimage import tokens
 from wanimage.conditions import COLORS, PLACES
 from wanimage.decoding import Decoder, DecodingConfig, Sampling, Segment, StopReason

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.world.caption import caption
-from training.world.concepts import CONCEPTS, SHAPES
-from training.world.render import box_of, render
-from training.world.sample import sample_scene
-from training.world.scene import Background, Scene
-from training.world.talk import Dialogue
+from training.world.assets.concepts import CONCEPTS, SHAPES
+from training.world.dialogues.talk import Dialogue
+from training.world.scenes.caption import caption
+from training.world.scenes.render import box_of, render
+from training.world.scenes.sample import sample_scene
+from training.world.scenes.scene import Background, Scene
 from wanimage import tokens
 from wanimage.conditions import COLORS, SETTINGS, TIMES
 from wanimage.models.understanding import VisionInput, pixel_patches, vision_tokens, vision_view

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from training.vae.config import DataConfig
-from training.world import clipart, scenery
+from training.world.assets import clipart
 from training.world.kinds import Kind, Pixels
-from training.world.lettering import canvas_of, draw_text_plate, straight
-from training.world.render import render
-from training.world.sample import sample_background, sample_scene
-from training.world.scene import Background
+from training.world.pictures.lettering import canvas_of, draw_text_plate, straight
+from training.world.scenes import scenery
+from training.world.scenes.render import render
+from training.world.scenes.sample import sample_background, sample_scene
+from training.world.scenes.scene import Background
 from training.world.tasks.pictures import KINDS
 from wanimage.models.vae import premultiplied
 

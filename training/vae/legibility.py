@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.world import lettering, vocabulary
-from training.world.ocr import read_crops
+from training.world.pictures import lettering, vocabulary
+from training.world.pictures.ocr import read_crops
 from wanimage.images import Rgba
 from wanimage.models.vae import premultiplied, straight
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from training.loop import autocast
 from training.visualizer.tasks import BASE, Shot, Task, after_references, first_words, series, text_to_image
-from training.world.render import render
-from training.world.sample import sample_scene
-from training.world.scene import unit_px
+from training.world.scenes.render import render
+from training.world.scenes.sample import sample_scene
+from training.world.scenes.scene import unit_px
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid, Layout
 from wanimage.models.mot import MotConfig

@@ -27,12 +27,12 @@ from training.visualizer.data import paint
 from training.visualizer.sample import Painter
 from training.visualizer.sheet import contact_sheet
 from training.visualizer.tasks import Shot, Task, after_references, series
-from training.world.caption import caption
-from training.world.render import render
 from training.world.report import Report
-from training.world.sample import sample_scene
-from training.world.scene import VARIANTS, Scene
-from training.world.verify import verify
+from training.world.scenes.caption import caption
+from training.world.scenes.render import render
+from training.world.scenes.sample import sample_scene
+from training.world.scenes.scene import VARIANTS, Scene
+from training.world.scenes.verify import verify
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.sampling import SamplerConfig, Solver

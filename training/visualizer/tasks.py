@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.world.caption import caption
-from training.world.concepts import CONCEPTS
-from training.world.sample import (
+from training.world.assets.concepts import CONCEPTS
+from training.world.scenes.caption import caption
+from training.world.scenes.sample import (
     allowed_places,
     apart,
     pick,
@@ -26,7 +26,7 @@ from training.world.sample import (
     sample_scene,
     visible,
 )
-from training.world.scene import Background, Scene, SceneObject
+from training.world.scenes.scene import Background, Scene, SceneObject
 from wanimage.conditions import COLORS
 from wanimage.models.layout import Grid
 

@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from training.world.fetching import fetch
+from training.world.assets.fetching import fetch
 from training.world.preview import kind_sheet, task_sheet
-from training.world.sample import SPLITS
+from training.world.scenes.sample import SPLITS
 from training.world.shards import Recipe, write_shards
 from training.world.tasks.pictures import KINDS
 from wanimage.errors import WanError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.world import fonts
+from training.world.assets import fonts
 from training.world.kinds import Pixels
 from training.world.report import Report
 from training.world.tasks import TASKS, Frame, Sample, sample_task

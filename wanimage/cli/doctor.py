@@ -156,7 +156,7 @@ def weights(folder: Path) -> list[Finding]:
 
 def world() -> list[Finding]:
     """The drawings and fonts of the design world: for training and for some tests only."""
-    code = "from training.world.fetching import missing; print(*missing(), sep=chr(10))"
+    code = "from training.world.assets.fetching import missing; print(*missing(), sep=chr(10))"
     tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     if tried.returncode:
         return [Finding("world", WARN, "training/ is not here: no training, no evaluation", "use a checkout")]

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from training.world.fetching import missing
-from training.world.packages import COMMAND
+from training.world.assets.fetching import missing
+from training.world.assets.packages import COMMAND
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.world import assets
-from training.world.array_cache import keep_arrays
-from training.world.concepts import CATALOGUE, COLORABLE, CONCEPTS, STYLES
+from training.world.assets import sprites as assets
+from training.world.assets.array_cache import keep_arrays
+from training.world.assets.concepts import CATALOGUE, COLORABLE, CONCEPTS, STYLES
 from wanimage.conditions import COLORS
 from wanimage.errors import DataLoss, NotFound, Unavailable
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.world.caption import caption, describe, parse
-from training.world.sample import SPLITS, in_split, place_object, sample_scene, split_of
-from training.world.scene import SIZE_RANGES, Background, Scene, SceneObject, spec
+from training.world.scenes.caption import caption, describe, parse
+from training.world.scenes.sample import SPLITS, in_split, place_object, sample_scene, split_of
+from training.world.scenes.scene import SIZE_RANGES, Background, Scene, SceneObject, spec
 from wanimage import conditions
 
 ASPECTS = ((1, 1), (8, 8), (6, 10), (12, 5), (4, 16), (24, 3))

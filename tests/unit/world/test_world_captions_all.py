@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.world.captions import (
+from training.world.kinds import Graph, Kind
+from training.world.tasks.captions import (
     ATTRIBUTES,
     BY_CLASS,
     CLASSES,
@@ -22,7 +23,6 @@ from training.world.captions import (
     structured,
     update,
 )
-from training.world.kinds import Graph, Kind
 from training.world.tasks.pictures import KINDS
 
 SEEDS = st.integers(0, 2**32)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world import charts
-from training.world.chart_reading import TOLERANCE, verify
-from training.world.charts import FORMS, Chart, Entry, draw, phrase, sample
-from training.world.measure_text import softened
-from training.world.sample import split_of_key
+from training.world.measuring.lettered import softened
+from training.world.pictures import charts
+from training.world.pictures.chart_reading import TOLERANCE, verify
+from training.world.pictures.charts import FORMS, Chart, Entry, draw, phrase, sample
+from training.world.scenes.sample import split_of_key
 
 ENTRIES = (Entry("Jan", 22, "red"), Entry("Feb", 47, "blue"), Entry("Mar", 31, "green"))
 CHARTS = {form: Chart(form, "Coffee", ENTRIES, "sans") for form in FORMS}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.world import clipart
+from training.world.assets import clipart
 from wanimage.errors import DataLoss, NotFound
 
 _SVG = '<svg xmlns="http://www.w3.org/2000/svg" {frame}>{body}</svg>'

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from training.world import assets
-from training.world.concepts import (
+from training.world.assets import sprites as assets
+from training.world.assets.concepts import (
     CATALOGUE,
     CONCEPTS,
     HELD_OUT_CONCEPTS,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from training.world import cues
-from training.world.render import render
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import Talk
+from training.world.dialogues.talk import Talk
+from training.world.scenes.render import render
+from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.tasks import cues
 from training.world.tasks.changes import CHANGES, Change, recolor
 from training.world.tasks.pointing import by_cues, inside
 

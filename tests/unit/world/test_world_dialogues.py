@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.world.caption import parse
-from training.world.dialogue import KINDS, Dialogue, sample_dialogue
-from training.world.sample import SPLITS
-from training.world.story import _choose, story_split
-from training.world.talk import NUMBERS, SIZE_WORDINGS, Talk
+from training.world.dialogues.dialogue import KINDS, Dialogue, sample_dialogue
+from training.world.dialogues.story import _choose, story_split
+from training.world.dialogues.talk import NUMBERS, SIZE_WORDINGS, Talk
+from training.world.scenes.caption import parse
+from training.world.scenes.sample import SPLITS
 from wanimage import markup
 
 SEEDS = st.integers(0, 2**32)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from training.world import fonts
-from training.world.assets import rasterise_svg
-from training.world.fonts import FONTS, SCRIPTS
-from training.world.packages import COMMAND
+from training.world.assets import fonts
+from training.world.assets.fonts import FONTS, SCRIPTS
+from training.world.assets.packages import COMMAND
+from training.world.assets.sprites import rasterise_svg
 from wanimage.errors import DataLoss, NotFound
 
 

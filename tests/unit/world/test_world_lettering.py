@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.world import vocabulary
-from training.world.lettering import (
+from training.world.pictures import vocabulary
+from training.world.pictures.lettering import (
     ALIGNMENTS,
     Lettering,
     draw_text_plate,

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.faults import palette_color, palette_share
-from training.world.measure import blur
-from training.world.palettes import KIND, LAYOUTS, Palette, draw, verify
+from training.world.measuring.faults import palette_color, palette_share
+from training.world.measuring.verifiers import blur
+from training.world.pictures.palettes import KIND, LAYOUTS, Palette, draw, verify
 
 COLORS = (("#F01818", 40), ("#2040E0", 35), ("#20A040", 25))
 

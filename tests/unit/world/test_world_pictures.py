@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageColor
 
 from training.world.preview import FAILED, MARGIN, PASSED, SIDE, Cell, write_sheet
-from training.world.render import render
-from training.world.scene import Background, Scene, SceneObject
-from training.world.verify import verify
+from training.world.scenes.render import render
+from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.scenes.verify import verify
 from wanimage.conditions import COLORS
 
 BLUE_RING = SceneObject("ring", "blue", 0.24, 0.5, 0.34)
@@ -109,7 +109,7 @@ def test_verify_refuses_other_arrays() -> None:
 
 @pytest.mark.usefixtures("icons")
 def test_icons_are_told_apart_and_faults_found() -> None:
-    from training.world.measure import FAULTS, SOUND, measure
+    from training.world.measuring.verifiers import FAULTS, SOUND, measure
 
     rows = measure(scenes=12, seed=5)
     assert min(rows[name] for name in SOUND) >= 0.9

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.portraits import (
+from training.world.pictures.portraits import (
     BLACK_HAIR,
     KIND,
     NOVEL,

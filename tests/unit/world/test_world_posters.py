@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world import posters
-from training.world.lettering import Lettering
-from training.world.measure_text import softened
-from training.world.posters import Ground, Poster, draw, phrase, sample, verify
-from training.world.sample import split_of_key
-from training.world.scene import Background
-from training.world.vocabulary import MONTHS, SCRIPTS, upper, words
+from training.world.measuring.lettered import softened
+from training.world.pictures import posters
+from training.world.pictures.lettering import Lettering
+from training.world.pictures.posters import Ground, Poster, draw, phrase, sample, verify
+from training.world.pictures.vocabulary import MONTHS, SCRIPTS, upper, words
+from training.world.scenes.sample import split_of_key
+from training.world.scenes.scene import Background
 
 pytestmark = pytest.mark.usefixtures("icons")
 

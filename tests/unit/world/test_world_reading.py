@@ -5,10 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.lettering import Lettering, canvas_of, gradient, layout, paint_block, rgb, straight
-from training.world.measure_text import softened
-from training.world.reading import Reading, read
-from training.world.spelling import oddity
+from training.world.measuring.lettered import softened
+from training.world.pictures.lettering import (
+    Lettering,
+    canvas_of,
+    gradient,
+    layout,
+    paint_block,
+    rgb,
+    straight,
+)
+from training.world.pictures.reading import Reading, read
+from training.world.pictures.spelling import oddity
 
 BLOCK = Lettering(("Gentle Harbour",), "serif", "#ffd040", 0.1)
 GROUNDS = ("#203050", "#502030")

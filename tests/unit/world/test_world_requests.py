@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from training.world.asking import LEVELS, Reading, Wish, requests
-from training.world.scene import Background, Scene
+from training.world.scenes.scene import Background, Scene
 from training.world.tasks import TASKS, Sample, sample_task
+from training.world.tasks.asking import LEVELS, Reading, Wish, requests
 from wanimage.markup import Tag
 
 pytestmark = pytest.mark.usefixtures("icons")

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.world.caption import caption, parse
-from training.world.concepts import is_held_out
-from training.world.relations import KINDS, Relation, Spot, holds, offset
-from training.world.render import render
-from training.world.rich import RICH_SPLITS, in_rich_split, sample_rich_scene
-from training.world.scene import Background, Scene, SceneObject, members
-from training.world.scenes import KIND
-from training.world.verify import verify
+from training.world.assets.concepts import is_held_out
+from training.world.scenes.caption import caption, parse
+from training.world.scenes.kind import KIND
+from training.world.scenes.relations import KINDS, Relation, Spot, holds, offset
+from training.world.scenes.render import render
+from training.world.scenes.rich import RICH_SPLITS, in_rich_split, sample_rich_scene
+from training.world.scenes.scene import Background, Scene, SceneObject, members
+from training.world.scenes.verify import verify
 
 MEADOW = Background.scenery("meadow")
 RING, SQUARE = SceneObject("ring", "blue", 0.24, 0.5, 0.34), SceneObject("square", "red", 0.5, 0.5, 0.34)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world import screens
-from training.world.measure_text import softened
-from training.world.sample import split_of_key
-from training.world.screens import Card, Screen, draw, phrase, sample, verify
+from training.world.measuring.lettered import softened
+from training.world.pictures import screens
+from training.world.pictures.screens import Card, Screen, draw, phrase, sample, verify
+from training.world.scenes.sample import split_of_key
 
 pytestmark = pytest.mark.usefixtures("icons")
 

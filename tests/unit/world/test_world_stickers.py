@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.measure import blur
-from training.world.stickers import KIND, Sticker, draw, verify
+from training.world.measuring.verifiers import blur
+from training.world.pictures.stickers import KIND, Sticker, draw, verify
 
 pytestmark = pytest.mark.usefixtures("icons")
 FOX = Sticker("fox", style="noto")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import Talk
+from training.world.dialogues.talk import Talk
+from training.world.scenes.scene import Background, Scene, SceneObject
 from training.world.tasks import TASKS, Sample, sample_task
 from training.world.tasks.answers import Answer, normal
 from training.world.tasks.changes import referent

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.differences import OUTSIDE, outside_difference, same_identity
-from training.world.measure import blur
-from training.world.portraits import Portrait, draw
-from training.world.render import box_of, render
-from training.world.scene import Background, Scene, SceneObject
+from training.world.measuring.verifiers import blur
+from training.world.pictures.portraits import Portrait, draw
+from training.world.scenes.differences import OUTSIDE, outside_difference, same_identity
+from training.world.scenes.render import box_of, render
+from training.world.scenes.scene import Background, Scene, SceneObject
 
 RING = SceneObject("ring", "blue", 0.24, 0.5, 0.34)
 DAY = Scene((RING, SceneObject("cross", "red", 0.76, 0.5, 0.34)), Background.scenery("meadow"))

@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from training.world.talk import Grid, Talk
+from training.world.dialogues.talk import Grid, Talk
 from training.world.tasks.ambiguity import ambiguous
 from training.world.tasks.changes import CHANGES
 from training.world.tasks.composing import compose

@@ -7,11 +7,11 @@ A reading accepts graphs, so any picture whose graph it accepts is right when it
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from training.world.asking import Reading, Wish
-from training.world.concepts import COLORABLE, of_kind
-from training.world.sample import allowed_places, places_of, split_of_key, visible
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import ALL_TIMES, Grid, Talk
+from training.world.assets.concepts import COLORABLE, of_kind
+from training.world.dialogues.talk import ALL_TIMES, Grid, Talk
+from training.world.scenes.sample import allowed_places, places_of, split_of_key, visible
+from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.tasks.asking import Reading, Wish
 from training.world.tasks.building import frame, write
 from training.world.tasks.changes import admissible, newcomer
 from training.world.tasks.sample import NearMiss, Sample

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from training.world.talk import NUMBERS
+from training.world.dialogues.talk import NUMBERS
 
 _DIGITS = {word: str(value) for value, word in enumerate(NUMBERS)}
 _WORD = re.compile(r"[\w.%#-]+")

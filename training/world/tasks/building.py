@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from training.world import asking
-from training.world.asking import Wish
-from training.world.caption import caption
-from training.world.captions import captions
+from training.world.dialogues.talk import BASE_GRID, Dialogue, Grid, Talk, Turn, markup, series
 from training.world.kinds import Graph
-from training.world.scene import Scene
-from training.world.talk import BASE_GRID, Dialogue, Grid, Talk, Turn, markup, series
+from training.world.scenes.caption import caption
+from training.world.scenes.scene import Scene
+from training.world.tasks import asking
+from training.world.tasks.asking import Wish
+from training.world.tasks.captions import captions
 from training.world.tasks.pictures import kind_of
 from training.world.tasks.sample import Frame, Sample
 

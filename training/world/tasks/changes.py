@@ -7,12 +7,12 @@ place, so that words ("the red balloon") and drawn cues ("what is in the magenta
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from training.world.caption import noun_phrase, with_article
-from training.world.concepts import STYLES, colorable, concept
-from training.world.rich import in_rich_split
-from training.world.sample import allowed_places, apart, place_object, places_of, visible
-from training.world.scene import Background, Scene, SceneObject, members
-from training.world.talk import ALL_TIMES, Grid, Talk
+from training.world.assets.concepts import STYLES, colorable, concept
+from training.world.dialogues.talk import ALL_TIMES, Grid, Talk
+from training.world.scenes.caption import noun_phrase, with_article
+from training.world.scenes.rich import in_rich_split
+from training.world.scenes.sample import allowed_places, apart, place_object, places_of, visible
+from training.world.scenes.scene import Background, Scene, SceneObject, members
 from training.world.tasks.scenes import all_seen, painted, seen
 from wanimage.conditions import COLORS, SETTINGS, place_phrase
 

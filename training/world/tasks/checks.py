@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from training.world.differences import outside_difference, same_identity
 from training.world.kinds import Pixels
 from training.world.report import Finding
+from training.world.scenes.differences import outside_difference, same_identity
 from training.world.tasks.sample import Sample
 
 CHANGED = 8

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from training.world.asking import Wish
-from training.world.caption import describe, join, with_article
-from training.world.sample import allowed_places, apart, place_object, places_of, split_of_key, visible
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import NUMBERS, ORDINALS, Grid, Talk
+from training.world.dialogues.talk import NUMBERS, ORDINALS, Grid, Talk
+from training.world.scenes.caption import describe, join, with_article
+from training.world.scenes.sample import allowed_places, apart, place_object, places_of, split_of_key, visible
+from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, some_grid, write
 from training.world.tasks.sample import Frame, NearMiss, Sample
 

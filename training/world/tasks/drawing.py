@@ -1,9 +1,9 @@
 """Text to image, over all kinds of picture."""
 
-from training.world.asking import Wish
-from training.world.captions import natural, statements, structured
-from training.world.talk import SIZE_WORDINGS, Grid, Talk, capital
+from training.world.dialogues.talk import SIZE_WORDINGS, Grid, Talk, capital
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, some_grid, write
+from training.world.tasks.captions import natural, statements, structured
 from training.world.tasks.pictures import DETAIL, kind_of, share_of_kinds
 from training.world.tasks.sample import Frame, NearMiss, Sample
 

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from training.world.asking import Wish
-from training.world.caption import describe, noun_phrase
-from training.world.sample import place_object, places_of
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import Grid, Talk, capital
+from training.world.dialogues.talk import Grid, Talk, capital
+from training.world.scenes.caption import describe, noun_phrase
+from training.world.scenes.sample import place_object, places_of
+from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, some_grid, write
 from training.world.tasks.changes import CHANGES, Change, Maker, admissible
 from training.world.tasks.checks import Done, Kept, Region

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from training.world.asking import Wish
-from training.world.caption import join
-from training.world.portraits import BLACK_HAIR, WORDS, Portrait, sample, split_of
-from training.world.sample import split_of_key
-from training.world.talk import NUMBERS, Grid, Talk, capital
+from training.world.dialogues.talk import NUMBERS, Grid, Talk, capital
+from training.world.pictures.portraits import BLACK_HAIR, WORDS, Portrait, sample, split_of
+from training.world.scenes.caption import join
+from training.world.scenes.sample import split_of_key
 from training.world.tasks.answers import Answer
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, write
 from training.world.tasks.checks import Done, Kept, SameCharacter
 from training.world.tasks.questions import Asker, Question, ask

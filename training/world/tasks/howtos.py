@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from training.world.asking import Wish
-from training.world.caption import describe, noun_phrase, with_article
-from training.world.concepts import CONCEPTS, concept
-from training.world.sample import split_of_key, visible
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import NUMBERS, Grid, Talk, capital
+from training.world.assets.concepts import CONCEPTS, concept
+from training.world.dialogues.talk import NUMBERS, Grid, Talk, capital
+from training.world.scenes.caption import describe, noun_phrase, with_article
+from training.world.scenes.sample import split_of_key, visible
+from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, write
 from training.world.tasks.sample import NearMiss, Sample
 

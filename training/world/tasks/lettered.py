@@ -4,21 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.world import charts, cues, lettering, posters, screens, vocabulary
-from training.world.asking import Wish
-from training.world.caption import with_article
-from training.world.charts import Chart, Entry
-from training.world.concepts import concept
-from training.world.cues import Cue
-from training.world.lettering import Lettering, layout
-from training.world.posters import Poster
-from training.world.sample import split_of_key
-from training.world.scene import unit_px
-from training.world.screens import Screen
-from training.world.talk import NUMBERS, Grid, Talk
+from training.world.assets.concepts import concept
+from training.world.dialogues.talk import NUMBERS, Grid, Talk
+from training.world.pictures import charts, lettering, posters, screens, vocabulary
+from training.world.pictures.charts import Chart, Entry
+from training.world.pictures.lettering import Lettering, layout
+from training.world.pictures.posters import Poster
+from training.world.pictures.screens import Screen
+from training.world.scenes.caption import with_article
+from training.world.scenes.sample import split_of_key
+from training.world.scenes.scene import unit_px
+from training.world.tasks import cues
 from training.world.tasks.answers import Answer
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, write
 from training.world.tasks.checks import Done, Kept
+from training.world.tasks.cues import Cue
 from training.world.tasks.questions import Asker, Question, ask
 from training.world.tasks.sample import NearMiss, Sample
 from wanimage.conditions import COLORS

@@ -1,7 +1,7 @@
 """The kinds of picture that tasks draw, by name."""
 
-from training.world import chart_reading, collages, palettes, portraits, posters, screens, stickers
 from training.world.kinds import Kind
+from training.world.pictures import chart_reading, collages, palettes, portraits, posters, screens, stickers
 from training.world.tasks.scenes import SCENES
 
 KINDS: dict[str, Kind] = {

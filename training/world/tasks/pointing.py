@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from training.world import cues
-from training.world.cues import Cue
-from training.world.scene import Scene, SceneObject, extent, unit_px
-from training.world.talk import Grid, Talk
+from training.world.dialogues.talk import Grid, Talk
+from training.world.scenes.scene import Scene, SceneObject, extent, unit_px
+from training.world.tasks import cues
 from training.world.tasks.changes import Change, referent
+from training.world.tasks.cues import Cue
 from wanimage.conditions import place_phrase
 
 PAD = 0.03

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from training.world.asking import Wish
-from training.world.caption import join, noun_phrase, with_article
-from training.world.concepts import concept
+from training.world.assets.concepts import concept
+from training.world.dialogues.talk import NUMBERS, Grid, Talk, capital
 from training.world.kinds import Graph
-from training.world.scene import Scene, SceneObject
-from training.world.talk import NUMBERS, Grid, Talk, capital
+from training.world.scenes.caption import join, noun_phrase, with_article
+from training.world.scenes.scene import Scene, SceneObject
 from training.world.tasks.answers import Answer
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, some_grid, write
 from training.world.tasks.sample import Sample
 from training.world.tasks.scenes import draw_scene

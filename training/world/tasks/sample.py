@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from training.world import cues
-from training.world.asking import Reading
-from training.world.captions import Captions
-from training.world.cues import Cue
+from training.world.dialogues.talk import Dialogue, Picture
 from training.world.kinds import Graph, Pixels
 from training.world.report import Finding, Report
-from training.world.talk import Dialogue, Picture
+from training.world.tasks import cues
 from training.world.tasks.answers import Answer
+from training.world.tasks.asking import Reading
+from training.world.tasks.captions import Captions
+from training.world.tasks.cues import Cue
 from training.world.tasks.pictures import kind_of
 
 CELL = 16

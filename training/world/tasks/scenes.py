@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.world import scenes
-from training.world.concepts import colorable
-from training.world.rich import sample_rich_scene, stands_out
-from training.world.sample import sample_scene, visible
-from training.world.scene import Background, Scene, SceneObject
-from training.world.talk import Grid, Talk
-from training.world.verify import verify
+from training.world.assets.concepts import colorable
+from training.world.dialogues.talk import Grid, Talk
+from training.world.scenes import kind as scenes
+from training.world.scenes.rich import sample_rich_scene, stands_out
+from training.world.scenes.sample import sample_scene, visible
+from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.scenes.verify import verify
 from wanimage.conditions import COLORS
 
 RICH = 0.5

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from training.world.asking import Wish
-from training.world.caption import noun_phrase
-from training.world.sample import split_of_key, visible
-from training.world.scene import Scene
-from training.world.talk import NUMBERS, Grid, Talk, capital
+from training.world.dialogues.talk import NUMBERS, Grid, Talk, capital
+from training.world.scenes.caption import noun_phrase
+from training.world.scenes.sample import split_of_key, visible
+from training.world.scenes.scene import Scene
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import frame, write
 from training.world.tasks.checks import Distinct, SameCharacter
 from training.world.tasks.sample import Frame, NearMiss, Sample

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from training.world.caption import join, noun_phrase, with_article
-from training.world.concepts import COLORABLE, concept, of_kind
-from training.world.sample import apart, place_object, places_of, visible
-from training.world.scene import GROUP_SIZES, MOST, WEATHERS, Background, Scene, SceneObject
-from training.world.talk import ALL_TIMES, NUMBERS, Talk
+from training.world.assets.concepts import COLORABLE, concept, of_kind
+from training.world.dialogues.talk import ALL_TIMES, NUMBERS, Talk
+from training.world.scenes.caption import join, noun_phrase, with_article
+from training.world.scenes.sample import apart, place_object, places_of, visible
+from training.world.scenes.scene import GROUP_SIZES, MOST, WEATHERS, Background, Scene, SceneObject
 from wanimage.conditions import COLORS, SETTINGS, place_phrase
 
 

@@ -1,14 +1,14 @@
-"""The illustrated stories of `training.world.story` as samples that are verified."""
+"""The illustrated stories of `training.world.dialogues.story` as samples that are verified."""
 
 from dataclasses import replace
 
-from training.world.asking import Wish
-from training.world.captions import captions
-from training.world.sample import visible
-from training.world.scene import Scene, SceneObject
-from training.world.story import story as tell
-from training.world.talk import Grid, Picture, Talk, Turn
+from training.world.dialogues.story import story as tell
+from training.world.dialogues.talk import Grid, Picture, Talk, Turn
+from training.world.scenes.sample import visible
+from training.world.scenes.scene import Scene, SceneObject
+from training.world.tasks.asking import Wish
 from training.world.tasks.building import requests_of
+from training.world.tasks.captions import captions
 from training.world.tasks.pictures import kind_of
 from training.world.tasks.sample import Frame, NearMiss, Sample
 

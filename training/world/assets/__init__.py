@@ -1,0 +1,1 @@
+"""What the world is drawn with: icons, fonts, clip art, all fetched once; the nouns they stand for."""

@@ -1,0 +1,1 @@
+"""Chats that the shipped planner is trained on and measured with."""

@@ -1,0 +1,1 @@
+"""Scenes of objects before a background: graph, sampling, drawing, captions, verifier."""

@@ -1,0 +1,58 @@
+"""From a scene to pixels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.world.assets.sprites import sprite
+from training.world.scenes import scenery
+from training.world.scenes.scene import Scene, SceneObject, members, unit_px
+
+
+def render(scene: Scene, height: int, width: int) -> NDArray[np.uint8]:
+    """The scene as straight RGBA uint8 `[height, width, 4]`, any size and aspect.
+
+    Raises NotFound (of wanimage.errors) when the icons have not been fetched.
+    """
+    under = scenery.draw(scene.background, height, width)
+    if scene.background.kind == "transparent":
+        return straight(_composite(scene, np.zeros((height, width, 4), np.float32)))
+    canvas = np.empty((height, width, 4), np.float32)
+    canvas[..., :3], canvas[..., 3] = under[..., :3], 1.0
+    canvas = _composite(scene, canvas)
+    canvas[..., 3] = 255
+    canvas += 0.5
+    return canvas.astype(np.uint8)
+
+
+def box_of(item: SceneObject, height: int, width: int) -> tuple[int, int, int]:
+    """(top, left, side) of an object's sprite in pixels; it may reach over the edge."""
+    side = sprite_px(item.size * unit_px(height, width))
+    return round(item.cy * height - side / 2), round(item.cx * width - side / 2), side
+
+
+def sprite_px(exact: float) -> int:
+    """The even side in pixels that stands for an exact one, so that few sprites are rasterised."""
+    return max(2, 2 * round(exact / 2)) if exact < 96 else 4 * round(exact / 4)
+
+
+def _composite(scene: Scene, canvas: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Premultiplied "over", object by object, in place."""
+    height, width = canvas.shape[:2]
+    for item in (each for some in scene.objects for each in members(some, height, width)):
+        top, left, side = box_of(item, height, width)
+        pixels = sprite(item.concept, item.color, side, item.style)
+        y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + side), min(width, left + side)
+        if y0 >= y1 or x0 >= x1:
+            continue
+        part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+        view = canvas[y0:y1, x0:x1]
+        view *= 1 - part[..., 3:]
+        view += part
+    return canvas
+
+
+def straight(canvas: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Premultiplied (alpha 0..1) to straight uint8; colour is 0 where alpha is 0."""
+    alpha = canvas[..., 3:]
+    rgb = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
+    return (np.concatenate([np.clip(rgb, 0, 255), 255 * alpha], -1) + 0.5).astype(np.uint8)
