@@ -148,7 +148,7 @@ def sheet(model: Vae, path: Path, each: int = 4) -> None:
             (column * 4 * SIDE + 3, row * SIDE + 3), source, fill="black", stroke_width=1, stroke_fill="white"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, quality=88)
+    image.save(path, quality=80)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from wanimage.bus import Bus
@@ -21,6 +22,12 @@ from wanimage.stack import LocalStack, NatsServer, StackError, free_ports
 WAIT_SECONDS = 30.0
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "nano"
 """The family that ships."""
+
+# How long an example takes says something of the machine, not of the property; pytest-timeout bounds each test.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 
 for _name in [each for each in os.environ if each.startswith("WAN_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test

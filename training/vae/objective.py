@@ -11,6 +11,9 @@ from training.vae.teacher import Teacher, window
 from wanimage.models.vae import Vae, conv
 
 
+CRITIC_SCALE = 0.01
+
+
 class Trainee(nn.Module):
     """The VAE and what only training needs: the projection to the teacher, the critic, their balances."""
 
@@ -112,7 +115,9 @@ class Objective:
         """The critic's own loss, and after `critic_first` steps what it thinks of the reconstruction."""
         assert module.critic is not None, "the caller checked"
         critic = hinge(module.critic(pictures), module.critic(result.detach()))
-        terms = {"critic": (1.0, critic)}
+        # Its scale says nothing to Adam, but unscaled its gradient would fill the norm that all parts are
+        # clipped by together.
+        terms = {"critic": (CRITIC_SCALE, critic)}
         if int(module.steps) >= self.config.critic_first:
             value = -module.critic.frozen(result).mean()
             pull = self._balance(module, 1, loss, value, module.vae.decoder.head.weight)
