@@ -23,7 +23,7 @@ WAIT_SECONDS = 30.0
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "nano"
 """The family that ships."""
 
-# How long an example takes says something of the machine, not of the property; pytest-timeout bounds each test.
+# How long an example takes says something of the machine, not of the property; pytest-timeout bounds tests.
 hypothesis.settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

@@ -10,7 +10,6 @@ from training.vae.loss import latent_divergence, reconstruction_loss, tint_steps
 from training.vae.teacher import Teacher, window
 from wanimage.models.vae import Vae, conv
 
-
 CRITIC_SCALE = 0.01
 
 
