@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from training.world.assets.concepts import CATALOGUE, colorable, is_held_out
+from training.world.assets.concepts import CATALOGUE, is_held_out
 from training.world.assets.sprites import sprite
 from training.world.kinds import Kind, Pixels
 from training.world.report import Finding, Report
@@ -26,7 +26,7 @@ from training.world.scenes.matching import (
     templates,
 )
 from training.world.scenes.render import sprite_px, straight
-from training.world.scenes.rich import differs, style_shows
+from training.world.scenes.rich import colors_of, differs, style_shows
 from training.world.scenes.sample import SPLITS, pick, split_of_key
 from training.world.scenes.scene import Background, ObjectSpec, make_spec
 from training.world.scenes.sighting import Reader, Sight
@@ -102,7 +102,8 @@ def sample(rng: np.random.Generator, split: str, aspect: tuple[int, int] = (1, 1
         name, style, effect = pick(rng, tuple(CATALOGUE)), pick(rng, STYLES), pick(rng, EFFECTS)
         if split_of(name, effect) == split and style_shows(name, style):
             break
-    color = pick(rng, list(COLORS)) if colorable(name, style) else None
+    colors = colors_of(name, style)
+    color = pick(rng, colors) if colors else None
     around = tuple(c for c in _EFFECT_COLORS.get(effect, ()) if differs(name, color, style, COLORS[c]))
     opacity = int(rng.choice(OPACITIES)) if effect == "see-through" else 100
     return Sticker(

@@ -216,11 +216,21 @@ def _compared(name: str, color: str | None, style: str) -> tuple[Floats, Floats]
     return np.asarray(sharp, np.float32), softened(sharp, SOFT)
 
 
-@lru_cache(maxsize=8192)
 def alike(name: str, style: str, other: str) -> bool:
     """Whether a noun's drawings in two styles hardly differ when soft."""
-    a, b = (softened(_compared(name, None, each)[1], SOFT) for each in (style, other))
-    return float(np.square(a - b).sum()) < ALIKE * float(min(np.square(a).sum(), np.square(b).sum()))
+    return difference(name, None, style, other) < ALIKE
+
+
+@lru_cache(maxsize=20000)
+def difference(name: str, color: str | None, style: str, other: str) -> float:
+    """How far a noun's soft drawings in two styles are apart, as a share of the energy of the fainter one.
+
+    Each has the colour if its style takes one.
+    """
+    colors = [color if colorable(name, each) else None for each in (style, other)]
+    soft = [_compared(name, c, each)[1] for c, each in zip(colors, (style, other), strict=True)]
+    a, b = (softened(each, SOFT) for each in soft)  # once more: pictures may be softer than templates
+    return float(np.square(a - b).sum() / min(np.square(a).sum(), np.square(b).sum()))
 
 
 def softened(pixels: Floats, sigma: float, bounded: bool = False) -> Floats:

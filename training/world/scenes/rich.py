@@ -15,7 +15,7 @@ import numpy as np
 from training.world.assets.concepts import CATALOGUE, STYLES, colorable, concept, is_held_out
 from training.world.assets.sprites import sprite
 from training.world.scenes import relations, scenery
-from training.world.scenes.matching import alike
+from training.world.scenes.matching import alike, difference
 from training.world.scenes.relations import OVERLAPPING, Relation
 from training.world.scenes.render import render
 from training.world.scenes.sample import (
@@ -58,6 +58,8 @@ CONTAINERS = (
 _TRIES, _NOUN_TRIES = 600, 30
 _COVERED = (0.1, 0.45)
 """Share of an object that another before it may cover: seen to be behind, and seen to be what it is."""
+_STYLE_MARGIN = 0.06
+"""Least difference of a coloured noun from its drawings in other styles, as `matching.difference`."""
 _EDGE = 0.01  # of the short side, left free around a group and an object whose place follows from another's
 _SIZES = ("small", "medium", "large")
 
@@ -86,8 +88,8 @@ class _Draft:
 
     def dressed(self, rng: np.random.Generator, item: SceneObject) -> SceneObject:
         """The object in the scene's style, with a colour word where it takes one."""
-        color = pick(rng, list(COLORS)) if colorable(item.concept, self.style) else None
-        return replace(item, color=color, style=self.style)
+        colors = colors_of(item.concept, self.style)
+        return replace(item, color=pick(rng, colors) if colors else None, style=self.style)
 
     def put(self, item: SceneObject, touching: bool = False) -> bool:
         """Add an object if it stands out, stays inside, and is apart from all that it need not touch."""
@@ -223,7 +225,9 @@ def _group(rng: np.random.Generator, draft: _Draft) -> bool:
 
 
 def _relation(rng: np.random.Generator, draft: _Draft) -> bool:
-    kind = pick(rng, list(relations.KINDS))
+    # Line drawings do not hide what is behind them.
+    kinds = [k for k in relations.KINDS if draft.style != "outline" or k not in OVERLAPPING]
+    kind = pick(rng, kinds)
     first = draft.concept(rng, _fit_for("subject", kind))
     sizes = relations.sizes(rng, kind)
     if kind == "bigger than":
@@ -270,6 +274,15 @@ def _paired(rng: np.random.Generator, draft: _Draft, kind: str, first: str, size
     subject, target = (anchor, free) if placed else (free, anchor)
     draft.relations.append(Relation(kind, at[id(subject)], at[id(target)]))
     return True
+
+
+@lru_cache(maxsize=4096)
+def colors_of(name: str, style: str) -> tuple[str, ...]:
+    """The colour words of a noun in a style: those in which no other style looks like it."""
+    if not colorable(name, style):
+        return ()
+    others = [each for each in STYLES if each not in (style, "outline")] if style == "flat" else []
+    return tuple(c for c in COLORS if all(difference(name, c, style, o) > _STYLE_MARGIN for o in others))
 
 
 @lru_cache(maxsize=4096)
