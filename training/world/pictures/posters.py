@@ -9,9 +9,9 @@ from functools import lru_cache
 import numpy as np
 
 from training.world.assets.concepts import CONCEPTS
-from training.world.assets.icons import icon_at, paint_icon
 from training.world.kinds import Kind
 from training.world.pictures import lettering, vocabulary
+from training.world.pictures.icons import icon_at, paint_icon
 from training.world.pictures.lettering import (
     Floats,
     Lettering,

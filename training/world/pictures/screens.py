@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.world.assets.concepts import CONCEPTS
-from training.world.assets.icons import icon_at, paint_icon
 from training.world.assets.sprites import rasterise
 from training.world.kinds import Kind
 from training.world.pictures import lettering, vocabulary
+from training.world.pictures.icons import icon_at, paint_icon
 from training.world.pictures.lettering import Lettering, Pixels, canvas_of, rgb, straight
 from training.world.pictures.text_findings import color_finding, of_block, patch
 from training.world.report import Finding, Report
