@@ -20,7 +20,7 @@ from torch import Tensor
 from training.vae import rivals
 from training.vae.data import held_out
 from training.vae.distillation import feature_distance
-from training.vae.evaluate import NINE, NOISE, backgrounds, composite, flat_step, psnr, reconstruct
+from training.vae.evaluate import NINE, NOISE, backgrounds, composite, flat_step, markdown, psnr, reconstruct
 from training.vae.export import load
 from training.vae.legibility import legible
 from training.vae.teacher import Teacher
@@ -28,6 +28,10 @@ from wanimage.models.vae import Vae
 
 SIDE = 256
 SOURCES = ("core", "scene", "concepts", "sticker", "clipart", "portrait", "text")
+COLUMNS = (
+    "rgb_psnr", "rgb_ssim", "rgb_features", "rgba_psnr", "rgba_ssim", "alpha_mae", "flat_step",
+    "flat_step_noisy", "words_read",
+)  # fmt: skip
 BARS = {"rgb_psnr": 32.0, "rgba_psnr": 32.0, "alpha_mae": 0.006, "flat_step": 1.0, "words_read": 0.8}
 
 Through = Callable[[Tensor], Tensor]
@@ -75,17 +79,16 @@ def distance(a: Tensor, b: Tensor, teacher: Teacher) -> float:
     return float(np.mean([feature_distance(*(teacher.features(2 * x - 1) for x in pair)) for pair in parts]))
 
 
-def flatness(model: Vae, truth: Tensor) -> dict[str, float]:
-    """Tint steps at the 16-pixel grid in flat regions, in 1/255, with and without noise on the latents."""
-    clean, noisy = (reconstruct(model, truth, noise) for noise in (0.0, NOISE))
-    stride = model.config.stride
+def flatness(model: Vae, clean: Tensor, truth: Tensor) -> dict[str, float]:
+    """Tint steps at the 16-pixel grid in flat regions, in 1/255, of a reconstruction and of a noisy one."""
+    noisy, stride = reconstruct(model, truth, NOISE), model.config.stride
     return {"flat_step": flat_step(clean, truth, stride), "flat_step_noisy": flat_step(noisy, truth, stride)}
 
 
 def measure(
-    model: Vae, twin: Vae | None, count: int, teacher: Teacher
+    model: Vae, twin: Vae | None, pictures: dict[str, Tensor], teacher: Teacher
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Every number of every row, by row and source."""
+    """Every number of every row, by row and source, of `pictures` by source."""
     size = rivals.latent_bytes(model, SIDE, SIDE)
     rows: dict[str, Through] = {
         "this VAE": lambda x: reconstruct(model, x),
@@ -96,39 +99,28 @@ def measure(
     if twin is not None:
         rows["twin without alpha, two latents"] = lambda x: rivals.without_alpha(twin, x)
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in rows}
-    for source, truth in pictures_of(count).items():
-        for name, through in rows.items():
-            found[name][source] = compare(through(truth), truth, teacher)
-        found["this VAE"][source] |= flatness(model, truth)
+    for source, truth in pictures.items():
+        results = {name: through(truth) for name, through in rows.items()}
+        for name, result in results.items():
+            found[name][source] = compare(result, truth, teacher)
+        found["this VAE"][source] |= flatness(model, results["this VAE"], truth)
     for name, through in rows.items():
-        found[name]["16-px capitals"] = legible(through, count)
+        found[name]["16-px capitals"] = legible(through, len(next(iter(pictures.values()))))
     return found
 
 
 def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
     """Markdown: one row a rival and source."""
-    columns = (
-        "rgb_psnr", "rgb_ssim", "rgb_features", "rgba_psnr", "rgba_ssim", "alpha_mae", "flat_step",
-        "flat_step_noisy", "words_read",
-    )  # fmt: skip
-    lines = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
-    for name, sources in found.items():
-        for source, numbers in sources.items():
-            cells = [_cell(column, numbers.get(column)) for column in columns]
-            lines.append(f"| {name}: {source} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    flat = {f"{name}: {source}": numbers for name, rows in found.items() for source, numbers in rows.items()}
+    return markdown(flat, COLUMNS)
 
 
-def _cell(column: str, value: float | None) -> str:
-    if value is None or np.isnan(value):
-        return ""
-    return f"{value:.2f}" if "psnr" in column or "flat" in column else f"{value:.4f}"
-
-
-def sheet(model: Vae, path: Path, each: int = 4) -> None:
+def sheet(model: Vae, pictures: dict[str, Tensor], path: Path, each: int = 4) -> None:
     """Input, reconstruction, difference (8 times) and opacity, one picture a row, every source."""
     rows = []
-    for source, truth in pictures_of(each).items():
+    each = min(each, len(next(iter(pictures.values()))))
+    for source, found in pictures.items():
+        truth = found[:each]
         result = reconstruct(model, truth)
         checker = backgrounds(SIDE, SIDE)["checker"]
         shown = [composite(x, checker) for x in (truth, result)]
@@ -162,10 +154,11 @@ def main() -> None:
     options = parser.parse_args()
     model = load(options.weights)
     twin = load(options.twin) if options.twin else None
-    found = measure(model, twin, options.n, Teacher.load(options.family))
+    pictures = pictures_of(options.n)
+    found = measure(model, twin, pictures, Teacher.load(options.family))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "table.md").write_text(table(found) + "\n")
-    sheet(model, options.out / "sheet.jpg")
+    sheet(model, pictures, options.out / "sheet.jpg")
     print(table(found))
     print(json.dumps({"benchmark": "vae_quality", "bars": BARS, **found}))
 

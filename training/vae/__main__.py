@@ -7,7 +7,7 @@ it reached; `--start` names an exported VAE for the first stage that is run.
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -81,8 +81,7 @@ def run(
     """Train stages in turn, each under `out/<name>`, and return the last one's averaged model.
 
     Exports to `weights` if given. `family` holds the teacher where a stage needs one; `start` is what the
-    first stage continues and `before` its lineage; `sources` replaces
-    `data.SOURCES`.
+    first stage continues and `before` its lineage; `sources` replaces `data.SOURCES`.
     Raises ValueError when a teacher is needed and missing.
     """
     for stage in stages:
@@ -124,7 +123,7 @@ def run_stage(
     test = held_out(config.held_out, height, width)
     log.info("%s: start %s", config.name, evaluate(model, test))
     if precision == "auto":
-        precision = faster_precision(partial(rehearse, config, pool))
+        precision = faster_precision(rehearsal(config, pool))
     config = replace(config, loop=replace(config.loop, precision=precision))
     teacher = None
     if config.loss.perceptual or config.loss.distillation:
@@ -197,11 +196,11 @@ def lineage_of(folder: Path) -> Lineage:
     return found
 
 
-def rehearse(config: VaeTraining, pool: Pool) -> None:
+def rehearsal(config: VaeTraining, pool: Pool) -> Callable[[], None]:
     """One step of a throw-away model, to time a precision by."""
     model = Vae(config.model).to(memory_format=torch.channels_last)
-    objective, trainee = Objective(LossConfig()), Trainee(model, LossConfig())
-    objective(trainee, pool.batch_at(0), torch.Generator())[0].backward()  # type: ignore[no-untyped-call]
+    objective, trainee, batch = Objective(LossConfig()), Trainee(model, LossConfig()), pool.batch_at(0)
+    return lambda: objective(trainee, batch, torch.Generator())[0].backward()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from training.vae.__main__ import run
 from training.vae.config import MIXED, LossConfig, VaeTraining
 from training.vae.data import SOURCES, Draw, held_out
 from training.vae.distillation import feature_distance
-from training.vae.evaluate import NINE, psnr_over, reconstruct
+from training.vae.evaluate import markdown, psnr_over, psnr_rgba, reconstruct
 from training.vae.loss import boundary_band
 from training.vae.objective import over
 from training.vae.teacher import Teacher
@@ -39,6 +39,7 @@ VARIANTS: dict[str, LossConfig] = {
     "without distillation": replace(FULL, distillation=0.0),
     "without the critic": replace(FULL, adversarial=0.0),
 }
+COLUMNS = ("rgb_psnr", "rgba_psnr", "alpha_mae", "edge_error", "features", "semantics")
 TWIN = "twin without alpha, two latents"
 
 
@@ -77,7 +78,7 @@ def score(result: Tensor, truth: Tensor, teacher: Teacher) -> dict[str, float]:
     seen = (teacher.features(over(x, ground)) for x in (result, truth))
     return {
         "rgb_psnr": psnr_over(result[~clear], truth[~clear])["white"],
-        "rgba_psnr": float(np.mean([psnr_over(result[clear], truth[clear])[name] for name in NINE])),
+        "rgba_psnr": psnr_rgba(psnr_over(result[clear], truth[clear])),
         "alpha_mae": float((result - truth)[clear, 3].abs().mean() / 2),
         "edge_error": float(edge.mean()),
         "features": float(feature_distance(*seen)),
@@ -121,19 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     twin = run([config], options.out, twin_weights, family=options.family, resume=True, sources=opaque)
     rows[TWIN] = score(rivals.without_alpha(twin, truth), truth, teacher)
     (options.out / "ablation.json").write_text(json.dumps({"steps": options.steps, **rows}, indent=1) + "\n")
-    print(table(rows))
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Markdown."""
-    columns = ("rgb_psnr", "rgba_psnr", "alpha_mae", "edge_error", "features", "semantics")
-    lines = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
-    for name, row in rows.items():
-        cells = [
-            ("" if c not in row else f"{row[c]:.2f}" if "psnr" in c else f"{row[c]:.4f}") for c in columns
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    print(markdown(rows, COLUMNS))
 
 
 if __name__ == "__main__":

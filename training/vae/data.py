@@ -11,7 +11,8 @@ from torch import Tensor
 from training.vae.config import DataConfig
 from training.world.assets import clipart
 from training.world.kinds import Kind, Pixels
-from training.world.pictures.lettering import canvas_of, draw_text_plate, straight
+from training.world.pictures.lettering import draw_text_plate
+from training.world.pixels import canvas_of, paste, straight
 from training.world.scenes import scenery
 from training.world.scenes.render import render
 from training.world.scenes.sample import sample_background, sample_scene
@@ -54,11 +55,9 @@ def draw_clipart(rng: np.random.Generator, height: int, width: int, split: str =
     canvas = np.zeros((height, width, 4), np.float32)
     if rng.random() >= ON_NOTHING:
         canvas = canvas_of(scenery.draw(sample_background(rng), height, width))
-    h, w = part.shape[:2]
-    top, left = (int(rng.integers(min(0, a - b), max(0, a - b) + 1)) for a, b in ((height, h), (width, w)))
-    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + h), min(width, left + w)
-    part = part[y0 - top : y1 - top, x0 - left : x1 - left]
-    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - part[..., 3:]) + part
+    room = [full - own for full, own in zip((height, width), part.shape[:2], strict=True)]
+    top, left = (int(rng.integers(min(0, free), max(0, free) + 1)) for free in room)
+    paste(canvas, part, top, left)
     return straight(canvas)
 
 

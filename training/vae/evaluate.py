@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +64,10 @@ def evaluate(model: Vae, pictures: Tensor) -> dict[str, float]:
     """
     result = reconstruct(model, pictures)
     noisy = reconstruct(model, pictures, noise=NOISE)
-    numbers = {f"psnr_{name}": value for name, value in psnr_over(result, pictures).items()}
+    over = psnr_over(result, pictures)
+    numbers = {f"psnr_{name}": value for name, value in over.items()}
     white = torch.ones(3, 1, 1)
-    numbers["psnr_rgba"] = float(np.mean([numbers[f"psnr_{name}"] for name in NINE]))
+    numbers["psnr_rgba"] = psnr_rgba(over)
     numbers[f"psnr_white_noise_{NOISE}"] = float(
         psnr(composite(noisy, white), composite(pictures, white)).mean()
     )
@@ -88,6 +90,11 @@ def psnr_over(result: Tensor, pictures: Tensor) -> dict[str, float]:
         name: float(psnr(composite(result, ground), composite(pictures, ground)).mean())
         for name, ground in grounds.items()
     }
+
+
+def psnr_rgba(over: dict[str, float]) -> float:
+    """The mean over the nine backgrounds of what `psnr_over` found."""
+    return float(np.mean([over[name] for name in NINE]))
 
 
 def seam_ratio(error: Tensor, stride: int) -> float:
@@ -115,6 +122,20 @@ def contact_sheet(pictures: Tensor, results: Tensor, path: Path, columns: int = 
     sheet = (torch.cat(rows, 1).permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     image = Image.fromarray(sheet)
     image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(path)
+
+
+def markdown(rows: dict[str, dict[str, float]], columns: Sequence[str]) -> str:
+    """Rows of numbers as a Markdown table; what a row lacks stays empty."""
+    lines = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | {' | '.join(_cell(column, row.get(column)) for column in columns)} |")
+    return "\n".join(lines)
+
+
+def _cell(column: str, value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.2f}" if "psnr" in column or "flat" in column else f"{value:.4f}"
 
 
 def write_report(numbers: dict[str, float], path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.world import pixels
 from training.world.pictures import lettering, vocabulary
 from training.world.pictures.ocr import read_crops
 from wanimage.images import Rgba
@@ -46,7 +47,7 @@ def plate(rng: np.random.Generator) -> tuple[Rgba, list[Word]]:
             rows = slice(int(baseline - CAP_PX - MARGIN), int(baseline + 0.3 * em + MARGIN))
             words.append(Word(text, rows, slice(max(0, int(x) - MARGIN), int(x + line.width) + MARGIN)))
             x += line.width + 0.6 * em
-    return lettering.straight(canvas), words
+    return pixels.straight(canvas), words
 
 
 def legible(through: Callable[[Tensor], Tensor], count: int, seed: int = 0) -> dict[str, float]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.measuring.lettered import softened
+from training.world.measuring.verifiers import blur
 from training.world.pictures import charts
 from training.world.pictures.chart_reading import TOLERANCE, verify
 from training.world.pictures.charts import FORMS, Chart, Entry, draw, phrase, sample
@@ -23,7 +23,7 @@ def failed(chart: Chart, drawn: Chart) -> set[str]:
 @pytest.mark.parametrize("size", [(256, 256), (256, 384)])
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_drawn_is_read_back_sharp_and_soft(form: str, size: tuple[int, int], radius: int) -> None:
-    report = verify(CHARTS[form], softened(draw(CHARTS[form], *size), radius))
+    report = verify(CHARTS[form], blur(draw(CHARTS[form], *size), radius))
     assert report.failures() == []
 
 

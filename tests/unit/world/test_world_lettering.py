@@ -13,9 +13,9 @@ from training.world.pictures.lettering import (
     layout,
     paint_block,
     rgb,
-    straight,
     written_scripts,
 )
+from training.world.pixels import straight
 
 BLOCK = Lettering(("Fresh bread", "today"), "serif", "red", 0.12)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.measuring.lettered import softened
+from training.world.measuring.verifiers import blur
 from training.world.pictures import posters
 from training.world.pictures.lettering import Lettering
 from training.world.pictures.posters import Ground, Poster, draw, phrase, sample, verify
@@ -26,7 +26,7 @@ SCENERY = replace(
 @pytest.mark.parametrize("poster", [PLAIN, SCENERY], ids=["plain", "scenery"])
 @pytest.mark.parametrize("radius", [0, 1])
 def test_what_is_drawn_is_read_back_sharp_and_soft(poster: Poster, radius: int) -> None:
-    report = verify(poster, softened(draw(poster, 256, 256), radius))
+    report = verify(poster, blur(draw(poster, 256, 256), radius))
     assert report.failures() == []
 
 

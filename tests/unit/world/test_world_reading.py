@@ -5,18 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.measuring.lettered import softened
-from training.world.pictures.lettering import (
-    Lettering,
-    canvas_of,
-    gradient,
-    layout,
-    paint_block,
-    rgb,
-    straight,
-)
+from training.world.measuring.verifiers import blur
+from training.world.pictures.lettering import Lettering, gradient, layout, paint_block, rgb
 from training.world.pictures.reading import Reading, read
 from training.world.pictures.spelling import oddity
+from training.world.pixels import canvas_of, straight
 
 BLOCK = Lettering(("Gentle Harbour",), "serif", "#ffd040", 0.1)
 GROUNDS = ("#203050", "#502030")
@@ -25,7 +18,7 @@ GROUNDS = ("#203050", "#502030")
 def read_back(drawn: Lettering, wanted: Lettering, radius: float = 0.0, size: int = 256) -> list[Reading]:
     canvas = gradient(size, size, *GROUNDS)
     paint_block(canvas, drawn)
-    canvas = canvas_of(softened(straight(canvas), radius) if radius else straight(canvas))
+    canvas = canvas_of(blur(straight(canvas), radius) if radius else straight(canvas))
     return [read(canvas, line) for line in layout(wanted, size, size)]
 
 

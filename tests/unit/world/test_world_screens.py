@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.world.measuring.lettered import softened
+from training.world.measuring.verifiers import blur
 from training.world.pictures import screens
 from training.world.pictures.screens import Card, Screen, draw, phrase, sample, verify
 from training.world.scenes.sample import split_of_key
@@ -28,7 +28,7 @@ SIZES = [(384, 256), (256, 256), (256, 384)]
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_what_is_drawn_is_read_back_sharp_and_soft(theme: str, size: tuple[int, int], radius: int) -> None:
     screen = replace(SCREEN, theme=theme)
-    assert verify(screen, softened(draw(screen, *size), radius)).failures() == []
+    assert verify(screen, blur(draw(screen, *size), radius)).failures() == []
 
 
 def with_card(index: int, **change: str) -> Screen:

@@ -27,7 +27,8 @@ from training.world.assets.packages import (
     record_licence,
     write_atomically,
 )
-from training.world.assets.sprites import premultiplied, rasterise_svg
+from training.world.assets.sprites import rasterise_svg
+from training.world.pixels import canvas_of
 from wanimage.errors import NotFound
 
 PACKAGE = Package(
@@ -100,7 +101,7 @@ def split_of(name: str) -> str:
 
 def draw(name: str, px: int) -> NDArray[np.float32]:
     """A drawing in the middle of a square: *premultiplied* RGBA `[px, px, 4]`, colour 0..255, alpha 0..1."""
-    return premultiplied(rasterise_svg(_archive(path()).read(name).decode(), px, px, _DPI))
+    return canvas_of(rasterise_svg(_archive(path()).read(name).decode(), px, px, _DPI))
 
 
 @lru_cache(maxsize=2)

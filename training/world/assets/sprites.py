@@ -33,6 +33,7 @@ from training.world.assets.packages import (
     record_licence,
     write_atomically,
 )
+from training.world.pixels import canvas_of
 from wanimage.conditions import COLORS
 from wanimage.errors import NotFound
 
@@ -169,14 +170,6 @@ def rasterise_svg(
     return np.array(Image.open(io.BytesIO(bytes(png))).convert("RGBA"))
 
 
-def premultiplied(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Straight RGBA uint8 as premultiplied float32: colour 0..255, alpha 0..1."""
-    out = pixels.astype(np.float32)
-    out[..., 3] /= 255
-    out[..., :3] *= out[..., 3:]
-    return out
-
-
 @keep_arrays(max_bytes=256 * 2**20)
 def sprite(name: str, color: str | None, px: int, style: str = "flat") -> NDArray[np.float32]:
     """The object as *premultiplied* RGBA, float32 0..255 for colour and 0..1 for alpha, `[px, px, 4]`.
@@ -187,7 +180,7 @@ def sprite(name: str, color: str | None, px: int, style: str = "flat") -> NDArra
     if not colorable(name, style):
         color = None
     if style not in _SLOW_STYLES or name in SHAPES:
-        return premultiplied(rasterise(_body(name, color, style), _view(name, style), px, px))
+        return canvas_of(rasterise(_body(name, color, style), _view(name, style), px, px))
     master = _master(name, style, _MASTER_PX[0] if px <= 0.8 * _MASTER_PX[0] else _MASTER_PX[1])
     pixels = np.array(master.resize((px, px), Image.Resampling.HAMMING), np.float32)
     pixels[..., 3] /= 255

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 from training.world.assets.concepts import CONCEPTS
 from training.world.kinds import Kind
+from training.world.measuring.verifiers import blur
 from training.world.pictures import chart_reading, lettering, posters, screens, vocabulary
 from training.world.pictures.charts import Chart, Entry
-from training.world.pictures.lettering import Lettering, Pixels
+from training.world.pictures.lettering import Lettering
 from training.world.pictures.posters import Poster
 from training.world.pictures.screens import Screen
 from training.world.pictures.spelling import alphabet, script_of
@@ -29,12 +29,6 @@ Rng = np.random.Generator
 Fault = Callable[[Any, Rng], Any | None]
 SIZES = ((256, 256), (256, 384), (384, 256))
 FAR = 90.0  # least distance (0..255, Euclidean) of a planted colour from the right one
-
-
-def softened(image: Pixels, radius: float) -> Pixels:
-    """Gaussian blur of premultiplied pixels, as an autoencoder's loss of detail."""
-    soft = Image.fromarray(image, "RGBA").convert("RGBa").filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(soft.convert("RGBA"))
 
 
 # --- faults of text --------------------------------------------------------------------------------------
@@ -348,7 +342,7 @@ def _row(
         if drawn is None:
             continue
         image = kind.draw(drawn, *size)
-        image = softened(image, radius) if radius else image
+        image = blur(image, radius) if radius else image
         start = time.process_time()
         report = kind.verify(graph, image)
         spent += time.process_time() - start

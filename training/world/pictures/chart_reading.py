@@ -10,8 +10,9 @@ import numpy as np
 from training.world import kinds
 from training.world.pictures import charts
 from training.world.pictures.charts import Chart, Plan, plan
-from training.world.pictures.lettering import Floats, Pixels, canvas_of, rgb
+from training.world.pictures.lettering import Floats, Pixels, rgb
 from training.world.pictures.text_findings import color_finding, of_block, patch
+from training.world.pixels import canvas_of
 from training.world.report import Finding, Report
 
 TOLERANCE = 3.0

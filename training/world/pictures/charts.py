@@ -11,8 +11,9 @@ import numpy as np
 
 from training.world.assets.sprites import rasterise
 from training.world.pictures import lettering, vocabulary
-from training.world.pictures.lettering import Lettering, Pixels, canvas_of, rgb, straight
-from training.world.scenes.sample import split_of_key
+from training.world.pictures.lettering import Lettering, Pixels, rgb
+from training.world.pixels import canvas_of, straight
+from training.world.scenes.sample import one_of_split
 from training.world.scenes.scene import unit_px
 from wanimage.conditions import COLORS
 
@@ -231,11 +232,7 @@ def sample(rng: np.random.Generator, split: str = "train", aspect: tuple[int, in
 
     A composition is (form, number of entries, the colours in order); "heldout_concepts" says held-out words.
     """
-    for _ in range(2000):
-        chart = _any(rng, split, aspect)
-        if split == "heldout_concepts" or split_of_key(key(chart)) == split:
-            return chart
-    raise ValueError(f"no chart of the split {split!r} for aspect {aspect}; one of train, val, heldout")
+    return one_of_split(split, lambda: _any(rng, split, aspect), key)
 
 
 def key(chart: Chart) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from training.world.assets.concepts import CONCEPTS
 from training.world.assets.sprites import sprite
 from training.world.pictures.lettering import Floats
+from training.world.pixels import paste
 from training.world.scenes.matching import resized
 
 SIDE = 20  # pixels at which icons are compared
@@ -18,13 +19,7 @@ def paint_icon(canvas: Floats, name: str, cx: float, cy: float, px: float) -> No
     """Draw an icon with its middle at (cx, cy), in pixels, over a premultiplied canvas, in place."""
     side = max(4, 2 * round(px / 2))
     mark = sprite(name, None, side)
-    top, left = round(cy - side / 2), round(cx - side / 2)
-    height, width = canvas.shape[:2]
-    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + side), min(width, left + side)
-    if y0 >= y1 or x0 >= x1:
-        return
-    part = mark[y0 - top : y1 - top, x0 - left : x1 - left]
-    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - part[..., 3:]) + part
+    paste(canvas, mark, round(cy - side / 2), round(cx - side / 2))
 
 
 @lru_cache(maxsize=1)

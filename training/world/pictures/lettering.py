@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from training.world.assets.fonts import FONTS, supports
 from training.world.assets.fonts import font as uncached_font
 from training.world.pictures import vocabulary
+from training.world.pixels import paste, straight
 from training.world.scenes.scene import unit_px
 from wanimage.conditions import COLORS
 
@@ -149,43 +150,15 @@ def ink(line: Line) -> Ink:
 
 
 def paint(canvas: Floats, mark: Ink, color: tuple[int, int, int]) -> None:
-    """Draw ink "over" a premultiplied canvas (colour 0..255, alpha 0..1) `[H, W, 4]`, in place."""
-    height, width = canvas.shape[:2]
-    y0, x0 = max(0, mark.top), max(0, mark.left)
-    y1 = min(height, mark.top + mark.coverage.shape[0])
-    x1 = min(width, mark.left + mark.coverage.shape[1])
-    if y0 >= y1 or x0 >= x1:
-        return
-    part = mark.coverage[y0 - mark.top : y1 - mark.top, x0 - mark.left : x1 - mark.left, None]
-    view = canvas[y0:y1, x0:x1]
-    view *= 1 - part
-    view += part * np.array([*color, 1.0], np.float32)
+    """Draw ink "over" a canvas `[H, W, 4]`, in place."""
+    part = mark.coverage[..., None] * np.array([*color, 1.0], np.float32)
+    paste(canvas, part, mark.top, mark.left)
 
 
 def paint_block(canvas: Floats, block: Lettering) -> None:
     """Draw a block over a premultiplied canvas, in place."""
     for line in layout(block, *canvas.shape[:2]):
         paint(canvas, ink(line), rgb(block.color))
-
-
-def canvas_of(pixels: Pixels) -> Floats:
-    """Straight uint8 RGBA as a premultiplied canvas."""
-    canvas = pixels.astype(np.float32)
-    canvas[..., 3] /= 255
-    canvas[..., :3] *= canvas[..., 3:]
-    return canvas
-
-
-def straight(canvas: Floats) -> Pixels:
-    """A premultiplied canvas as straight uint8 RGBA; colour is 0 where alpha is 0."""
-    alpha = canvas[..., 3:]
-    if alpha.min() >= 1:
-        return np.asarray(np.clip(canvas * (1, 1, 1, 255) + 0.5, 0, 255), np.uint8)
-    color = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
-    pixels: Pixels = (np.concatenate([np.clip(color, 0, 255), 255 * np.clip(alpha, 0, 1)], -1) + 0.5).astype(
-        np.uint8
-    )
-    return pixels
 
 
 def gradient(height: int, width: int, first: str, last: str, along: str = "down") -> Floats:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from training.world.pictures import lettering, vocabulary
 from training.world.pictures.lettering import Floats, Lettering
 from training.world.pictures.reading import read
+from training.world.pixels import straight
 from wanimage.errors import NotFound
 
 SCRIPTS = ("latin", "han")  # what RapidOCR's models know
@@ -36,12 +37,6 @@ def _engine() -> Any:
             "module", "rapidocr_onnxruntime", "install it: pip install -r requirements/dev.txt"
         ) from error
     return RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1, print_verbose=False)
-
-
-def read_words(image: NDArray[np.uint8]) -> list[str]:
-    """The words of a picture (`[H, W, 3]` or straight RGBA) as RapidOCR reads them, top to bottom."""
-    found, _ = _engine()(_opaque(image), use_cls=False)
-    return [word for _, text, _ in found or () for word in str(text).split()]
 
 
 def read_crops(crops: list[NDArray[np.uint8]]) -> list[str]:
@@ -106,7 +101,7 @@ def _example(rng: np.random.Generator, script: str) -> tuple[str, str, NDArray[n
     (line,) = lettering.layout(block, SIDE, SIDE)
     top, bottom = int(line.y - 1.1 * line.em), int(line.y + 0.4 * line.em)
     left, right = int(line.x - 0.4 * line.em), int(line.x + line.width + 0.4 * line.em)
-    crop = lettering.straight(canvas)[max(0, top) : bottom, max(0, left) : right]
+    crop = straight(canvas)[max(0, top) : bottom, max(0, left) : right]
     place = int(rng.integers(len(text)))
     other = str(rng.choice([c for c in vocabulary.characters(script) if c != text[place]]))
     asked = replace(line, text=(text[:place] + other + text[place + 1 :]).strip())

@@ -12,20 +12,12 @@ from training.world.assets.concepts import CONCEPTS
 from training.world.kinds import Kind
 from training.world.pictures import lettering, vocabulary
 from training.world.pictures.icons import icon_at, paint_icon
-from training.world.pictures.lettering import (
-    Floats,
-    Lettering,
-    Pixels,
-    canvas_of,
-    contrast,
-    layout,
-    rgb,
-    straight,
-)
+from training.world.pictures.lettering import Floats, Lettering, Pixels, contrast, layout, rgb
 from training.world.pictures.text_findings import color_finding, of_block
+from training.world.pixels import canvas_of, straight
 from training.world.report import Finding, Report
 from training.world.scenes import grounds, scenery
-from training.world.scenes.sample import split_of_key
+from training.world.scenes.sample import one_of_split
 from training.world.scenes.scene import VARIANTS, Background, unit_px
 from wanimage.conditions import SETTINGS, TIMES, setting_phrase
 
@@ -198,12 +190,12 @@ def sample(rng: np.random.Generator, split: str = "train", aspect: tuple[int, in
 
     A composition is (first line, font, object or none); "heldout_concepts" says held-out words.
     """
-    for _ in range(2000):
-        poster = _any(rng, split, aspect)
-        its_own = split == "heldout_concepts" or split_of_key(key(poster)) == split
-        if its_own and _fits(poster, aspect) and _visible(poster):
-            return poster
-    raise ValueError(f"no poster of the split {split!r} for aspect {aspect}; one of train, val, heldout")
+    return one_of_split(
+        split,
+        lambda: _any(rng, split, aspect),
+        key,
+        lambda poster: _fits(poster, aspect) and _visible(poster),
+    )
 
 
 def key(poster: Poster) -> str:

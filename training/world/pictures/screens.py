@@ -12,10 +12,11 @@ from training.world.assets.sprites import rasterise
 from training.world.kinds import Kind
 from training.world.pictures import lettering, vocabulary
 from training.world.pictures.icons import icon_at, paint_icon
-from training.world.pictures.lettering import Lettering, Pixels, canvas_of, rgb, straight
+from training.world.pictures.lettering import Lettering, Pixels, rgb
 from training.world.pictures.text_findings import color_finding, of_block, patch
+from training.world.pixels import canvas_of, straight
 from training.world.report import Finding, Report
-from training.world.scenes.sample import split_of_key
+from training.world.scenes.sample import one_of_split
 from training.world.scenes.scene import unit_px
 from wanimage.conditions import COLORS
 
@@ -226,11 +227,7 @@ def sample(rng: np.random.Generator, split: str = "train", aspect: tuple[int, in
 
     A composition is (the icons in order, the bar's colour); "heldout_concepts" says held-out words.
     """
-    for _ in range(2000):
-        screen = _any(rng, split, aspect)
-        if split == "heldout_concepts" or split_of_key(key(screen)) == split:
-            return screen
-    raise ValueError(f"no screen of the split {split!r}; one of train, val, heldout, heldout_concepts")
+    return one_of_split(split, lambda: _any(rng, split, aspect), key)
 
 
 def key(screen: Screen) -> str:

@@ -11,6 +11,7 @@ from scipy import ndimage
 from training.world.assets.concepts import CATALOGUE, is_held_out
 from training.world.assets.sprites import sprite
 from training.world.kinds import Kind, Pixels
+from training.world.pixels import straight
 from training.world.report import Finding, Report
 from training.world.scenes.caption import noun_phrase
 from training.world.scenes.matching import (
@@ -25,7 +26,7 @@ from training.world.scenes.matching import (
     search,
     templates,
 )
-from training.world.scenes.render import sprite_px, straight
+from training.world.scenes.render import sprite_px
 from training.world.scenes.rich import colors_of, differs, style_shows
 from training.world.scenes.sample import SPLITS, pick, split_of_key
 from training.world.scenes.scene import Background, ObjectSpec, make_spec

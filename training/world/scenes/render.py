@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.world.assets.sprites import sprite
+from training.world.pixels import paste, straight
 from training.world.scenes import scenery
 from training.world.scenes.scene import Scene, SceneObject, members, unit_px
 
@@ -40,19 +41,5 @@ def _composite(scene: Scene, canvas: NDArray[np.float32]) -> NDArray[np.float32]
     height, width = canvas.shape[:2]
     for item in (each for some in scene.objects for each in members(some, height, width)):
         top, left, side = box_of(item, height, width)
-        pixels = sprite(item.concept, item.color, side, item.style)
-        y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + side), min(width, left + side)
-        if y0 >= y1 or x0 >= x1:
-            continue
-        part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
-        view = canvas[y0:y1, x0:x1]
-        view *= 1 - part[..., 3:]
-        view += part
+        paste(canvas, sprite(item.concept, item.color, side, item.style), top, left)
     return canvas
-
-
-def straight(canvas: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Premultiplied (alpha 0..1) to straight uint8; colour is 0 where alpha is 0."""
-    alpha = canvas[..., 3:]
-    rgb = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
-    return (np.concatenate([np.clip(rgb, 0, 255), 255 * alpha], -1) + 0.5).astype(np.uint8)

@@ -6,8 +6,9 @@ otherwise train pairs. Margins keep every object inside its place word and its s
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from training.world.assets.concepts import CONCEPTS, concept
 from training.world.scenes.scene import SIZE_RANGES, VARIANTS, Background, Scene, SceneObject, unit_px
 from wanimage.conditions import COLORS, PLACES, SETTINGS, TIMES
 
+T = TypeVar("T")
 SPLITS = ("train", "val", "heldout")
 CENTERS = {0: (0.21, 0.27), 1: (0.46, 0.54), 2: (0.73, 0.79)}  # column or row -> range of its centers
 _PALE_GROUNDS = {
@@ -52,6 +54,21 @@ def split_of_key(key: str) -> str:
     """The split of any composition named by a string."""
     bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
     return "train" if bucket < 88 else "val" if bucket < 93 else "heldout"
+
+
+def one_of_split(
+    split: str, make: Callable[[], T], key: Callable[[T], str], fits: Callable[[T], bool] = lambda _: True
+) -> T:
+    """The first fitting graph that `make` gives of a split, by the hash of its key.
+
+    For kinds whose maker knows what is held out of "heldout_concepts": all it gives for that split is of it.
+    Raises ValueError when none of 2,000 is.
+    """
+    for _ in range(2000):
+        found = make()
+        if (split == "heldout_concepts" or split_of_key(key(found)) == split) and fits(found):
+            return found
+    raise ValueError(f"nothing of the split {split!r}; one of {(*SPLITS, 'heldout_concepts')}")
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from training.world.kinds import Pixels
 from training.world.report import Finding
 from training.world.scenes.differences import outside_difference, same_identity
+from training.world.scenes.matching import premultiplied
 from training.world.tasks.sample import Sample
 
 CHANGED = 8
@@ -133,14 +134,8 @@ def target_of(sample: Sample, image: Pixels) -> Pixels:
 
 def _difference(a: Pixels, b: Pixels) -> NDArray[np.float32]:
     """Mean difference over the channels, `[H, W]`, 0..255."""
-    difference: NDArray[np.float32] = np.abs(_premultiplied(a) - _premultiplied(b)).mean(-1)
+    difference: NDArray[np.float32] = np.abs(premultiplied(a) - premultiplied(b)).mean(-1)
     return difference
-
-
-def _premultiplied(image: Pixels) -> NDArray[np.float32]:
-    pixels = image.astype(np.float32)
-    pixels[..., :3] *= pixels[..., 3:] / 255
-    return pixels
 
 
 def _thumbnail(image: Pixels) -> NDArray[np.float32]:

@@ -1,0 +1,34 @@
+"""Pixels on their way to a picture: a canvas is premultiplied float32 RGBA, colour 0..255 and alpha 0..1."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Canvas = NDArray[np.float32]
+
+
+def canvas_of(pixels: NDArray[np.uint8]) -> Canvas:
+    """The canvas of straight uint8 RGBA `[H, W, 4]`."""
+    canvas = pixels.astype(np.float32)
+    canvas[..., 3] /= 255
+    canvas[..., :3] *= canvas[..., 3:]
+    return canvas
+
+
+def straight(canvas: Canvas) -> NDArray[np.uint8]:
+    """Straight uint8 RGBA of a canvas `[H, W, 4]`; colour is 0 where alpha is 0."""
+    alpha = canvas[..., 3:]
+    rgb = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
+    both = np.concatenate([np.clip(rgb, 0, 255), 255 * np.clip(alpha, 0, 1)], -1)
+    return (both + 0.5).astype(np.uint8)
+
+
+def paste(canvas: Canvas, part: Canvas, top: int, left: int) -> None:
+    """Draw a part "over" a canvas, in place; what lies outside of the canvas is cut off."""
+    (height, width), (rows, columns) = canvas.shape[:2], part.shape[:2]
+    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + rows), min(width, left + columns)
+    if y0 >= y1 or x0 >= x1:
+        return
+    part = part[y0 - top : y1 - top, x0 - left : x1 - left]
+    view = canvas[y0:y1, x0:x1]
+    view *= 1 - part[..., 3:]
+    view += part
