@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help setup world demo test lint format protos lock train-vae train-nano bench compose-smoke clean
+.PHONY: help setup world demo test faults fuzz lint format protos lock train-vae train-nano bench compose-smoke clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 16
@@ -25,6 +25,12 @@ demo: $(INSTALLED)  ## start the services, run one turn, then chat if this is a 
 
 test: $(INSTALLED) world  ## every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: $(INSTALLED) world  ## the whole fault suite; a slice of it is part of `make test`
+	@$(BIN)/python -m pytest tests/faults --scale full $(PYTEST_ARGS)
+
+fuzz: $(INSTALLED)  ## the whole fuzz suite; a fixed-seed slice of it is part of `make test`
+	@$(BIN)/python -m pytest tests/fuzz --scale full $(PYTEST_ARGS)
 
 lint: $(INSTALLED)  ## formatting, types, import directions, protos, Dockerfiles
 	@$(BIN)/ruff check .

@@ -29,8 +29,24 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("busy machine")
 
+SCALES = ("slice", "full")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--scale", choices=SCALES, default="slice",
+        help="how much the fault and fuzz suites do: what `make test` has time for, or all of it",
+    )  # fmt: skip
+
+
 for _name in [each for each in os.environ if each.startswith("WAN_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test
+
+
+@pytest.fixture(scope="session")
+def scale(pytestconfig: pytest.Config) -> str:
+    """One of `SCALES`; the numbers that docs/reliability.md states are those of `full`."""
+    return str(pytestconfig.getoption("scale"))
 
 
 @pytest.fixture
