@@ -5,7 +5,7 @@ Records of the standard `logging` module (nats, grpc, vLLM) take the same road, 
 Every record carries what `bound(turn=..., job=...)` bound and, inside a span, `trace_id` and `span_id`.
 
 Traces are OpenTelemetry. Without an OTLP endpoint the provider is the API's no-op one: no exporter, no
-thread, no cost. Context crosses processes as W3C `traceparent`: in gRPC metadata (see rpc.py) and in NATS
+thread, no cost. Context crosses processes as W3C `traceparent`: in gRPC metadata (see rpc/) and in NATS
 headers (`inject_headers` on publish, `continued_span` on receipt).
 """
 
