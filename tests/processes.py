@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from wanimage.stack import free_ports
+from wanimage.stack import die_with_parent, free_ports
 
 READY_SECONDS = 180.0
 """vLLM loads in about 40 s on two idle cores; a test machine may be busy."""
@@ -20,11 +20,13 @@ LOG_TAIL = 30
 
 @dataclass
 class ServiceProcess:
-    """`python -m services.<name>` on a port of its own, which it keeps over restarts."""
+    """`python -m services.<name>`, or what `command` says, on a port of its own, kept over restarts."""
 
     name: str
     environment: dict[str, str]
     folder: Path
+    command: tuple[str, ...] = ()
+    """Arguments of Python in place of the service's own."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
     process: subprocess.Popen[bytes] | None = None
 
@@ -34,14 +36,14 @@ class ServiceProcess:
 
     @property
     def log(self) -> Path:
-        return self.folder / f"{self.name}.log"
+        return self.folder / f"{self.name}-{self.port}.log"
 
     def start(self) -> None:
         """Start it; `ready` waits for it."""
         environment = os.environ | self.environment | {"WAN_PORT": str(self.port)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.name}"],
+                [*die_with_parent(), sys.executable, *(self.command or ("-m", f"services.{self.name}"))],
                 env=environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -71,7 +73,7 @@ class ServiceProcess:
     def tail(self) -> str:
         """The end of its log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return f"services.{self.name}:\n" + "\n".join(lines[-LOG_TAIL:])
+        return f"{self.name}:\n" + "\n".join(lines[-LOG_TAIL:])
 
     def _signal(self, number: int, patience: float = 10) -> None:
         if self.process is None:

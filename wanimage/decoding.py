@@ -18,7 +18,6 @@ from PIL import Image
 
 from wanimage import tokens
 from wanimage.errors import InvalidInput, Unavailable
-from wanimage.models.understanding import vision_tokens, vision_view
 from wanimage.tokens import Vocabulary
 
 Segment = tuple[int, ...] | np.ndarray
@@ -214,11 +213,15 @@ class Decoder:
 
     def _segment_tokens(self, segment: Segment) -> int:
         if isinstance(segment, np.ndarray):
+            from wanimage.models.understanding import vision_tokens  # torch is slow to import
+
             return vision_tokens(segment.shape[0], segment.shape[1], self.preprocessor) + 2
         return len(segment)
 
     def _prompt(self, context: Sequence[Segment]) -> dict[str, Any]:
         """vLLM's prompt: one `<|image_pad|>` a picture, which vLLM widens to the picture's size."""
+        from wanimage.models.understanding import vision_view  # torch is slow to import
+
         control = self.vocabulary.control
         frame = [control[tokens.VISION_START], control[tokens.IMAGE_PAD], control[tokens.VISION_END]]
         ids: list[int] = []

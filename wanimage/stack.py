@@ -107,7 +107,7 @@ class Server(ABC):
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_die_with_parent(), *self.command()],
+                [*die_with_parent(), *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -153,7 +153,8 @@ def _answers_on(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _die_with_parent() -> list[str]:
+def die_with_parent() -> list[str]:
+    """What to put before a command so that it ends with this process, however this one ends (Linux only)."""
     # A test run that is itself killed must not leave servers behind.
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
