@@ -11,9 +11,10 @@ works again by itself. Operations are repeated inside that time, so each must be
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 import nats
@@ -24,10 +25,11 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 
-from wanimage import telemetry
+from wanimage import clock, telemetry
 from wanimage.cancellation import heeding
 from wanimage.config import Settings
 from wanimage.errors import Conflict, Unavailable
+from wanimage.messages import Listener, Stored
 from wanimage.subjects import EXPECTED_LAST_HEADER, JOBS, MSG_ID_HEADER, stream_of, streams
 
 PATIENCE_SECONDS = 4.0
@@ -57,47 +59,6 @@ _TRANSIENT = (
 
 T = TypeVar("T")
 log = telemetry.logger(__name__)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A message as a stream holds it."""
-
-    subject: str
-    seq: int
-    """Position in the stream, shared by all its subjects; strictly growing."""
-    data: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    previous_seq: int = 0
-    """Stream position of the message before it on the same subject; only known for republished messages."""
-
-    @classmethod
-    def from_direct(cls, message: Msg) -> "Stored":
-        headers = message.headers or {}
-        return cls(
-            subject=headers["Nats-Subject"],
-            seq=int(headers["Nats-Sequence"]),
-            data=message.data or b"",
-            headers=headers,
-            previous_seq=int(headers.get("Nats-Last-Sequence", 0)),
-        )
-
-
-class Listener:
-    """A plain subscription. Messages may be lost over a reconnect; use it as a wake-up beside a stored
-    truth."""
-
-    def __init__(self, client: Client, subscription: Subscription) -> None:
-        self._client, self._subscription = client, subscription
-
-    async def next(self, timeout: float) -> Msg | None:
-        """The next message, or None after `timeout` seconds. Raises Unavailable once the bus is closed."""
-        try:
-            return await heeding(self._subscription.next_msg(max(timeout, 0.001)))
-        except (TimeoutError, nats.errors.Error) as error:
-            if self._client.is_closed:
-                raise Unavailable("NATS", "this connection was closed") from error
-        return None
 
 
 class Standing:
@@ -144,6 +105,7 @@ class Bus:
             await bus.close()
             raise Unavailable("NATS", f"{settings.nats_url}: {cause!r}") from error
         await bus._ensure_streams()
+        await bus.check()
         return bus
 
     async def close(self) -> None:
@@ -162,8 +124,8 @@ class Bus:
         await self.close()
 
     async def check(self) -> None:
-        """Readiness: a round trip to JetStream. Raises Unavailable."""
-        await self._patiently(lambda: self.jetstream.stream_info(JOBS))
+        """Readiness: a round trip to JetStream, which also sets the common clock. Raises Unavailable."""
+        await self._patiently(self._read_clock)
 
     # Operations. -----------------------------------------------------------------------------------------
 
@@ -337,6 +299,15 @@ class Bus:
                 raise
             await self.jetstream.update_stream(config)
 
+    async def _read_clock(self) -> None:
+        sent = time.monotonic()
+        # Asked without the library, whose answer leaves out the server's time.
+        message = await self.client.request(f"$JS.API.STREAM.INFO.{JOBS}", timeout=ATTEMPT_SECONDS)
+        received, answer = time.monotonic(), json.loads(message.data)
+        if "error" in answer:
+            raise nats.js.errors.APIError.from_error(answer["error"])
+        clock.observe(datetime.fromisoformat(answer["ts"]), sent, received)
+
     async def _on_error(self, error: Exception) -> None:
         # Called five times a second while the server is away: said once, at the first of each kind.
         if repr(error) != self._last_error:
@@ -378,10 +349,10 @@ class Bus:
     async def _restore(self) -> None:
         try:
             await self._ensure_streams()
+            await self.check()
         except Unavailable as error:
-            log.warning(
-                "nats_streams_unchecked", error=str(error)
-            )  # it left again; the next reconnect repeats this
+            # It left again; the next reconnect repeats this.
+            log.warning("nats_streams_unchecked", error=str(error))
 
     def __repr__(self) -> str:
         url: Any = self.client.connected_url

@@ -19,14 +19,15 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from wanimage import telemetry
-from wanimage.bus import Bus, Stored
+from wanimage import clock, telemetry
+from wanimage.bus import Bus
 from wanimage.errors import Cancelled, Conflict, DeadlineExceeded, Overloaded, WanError, restore
+from wanimage.messages import Stored
 from wanimage.subjects import ATTEMPT_HEADER, FAMILY_HEADER, JOBS, RESULTS, token
 from wanimage.v1.jobs_pb2 import Job, JobCancel, JobProgress, JobResult
 from wanimage.v1.types_pb2 import Failure
@@ -67,7 +68,7 @@ def make_job(tenant: str, family: str, payload: Message, seconds: float) -> Job:
         if each.message_type is payload.DESCRIPTOR:
             getattr(job, each.name).CopyFrom(payload)
             job.id = job_id(tenant, family, each.name, payload)
-            job.deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=seconds))
+            job.deadline.FromDatetime(clock.now() + timedelta(seconds=seconds))
             return job
     raise AssertionError(f"{payload.DESCRIPTOR.full_name} is not a job payload; payloads are {KINDS}")
 
@@ -78,14 +79,14 @@ def kind_of(job: Job) -> str:
 
 
 def seconds_left(job: Job) -> float:
-    """Until the job's deadline, by the wall clock; negative once it has passed."""
-    return (job.deadline.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()
+    """Until the job's deadline, by the common clock; negative once it has passed."""
+    return clock.seconds_until(job.deadline.ToDatetime(UTC))
 
 
 def failure(error: WanError) -> Failure:
     """The error as it travels in results and events; `error_of` is the way back."""
     now = Timestamp()
-    now.GetCurrentTime()
+    now.FromDatetime(clock.now())
     return Failure(reason=error.reason, message=str(error), code=int(error.status.value[0]), time=now)
 
 

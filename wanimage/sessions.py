@@ -11,13 +11,14 @@ it, so a follower knows that it missed nothing, and reads the stream again when 
 
 import asyncio
 import secrets
-import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 
-from wanimage.bus import Bus, Stored
+from wanimage import clock
+from wanimage.bus import Bus
 from wanimage.errors import Conflict, InvalidInput, NotFound, Unavailable
+from wanimage.messages import Stored
 from wanimage.subjects import MSG_ID_HEADER, SEQ_HEADER, SESSIONS, token
 from wanimage.v1.events_pb2 import Event, SessionCreated, TextDelta, ThinkDelta
 
@@ -30,7 +31,7 @@ BATCH = 256
 
 def new_session_id() -> str:
     """20 hexadecimal characters that sort by time of creation: 48 bits of milliseconds, 32 random ones."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(4)}"
+    return f"{int(clock.now().timestamp() * 1000):012x}{secrets.token_hex(4)}"
 
 
 class SessionLog:
@@ -66,7 +67,7 @@ class SessionLog:
         stored.CopyFrom(event)
         stored.seq, stored.session_id = self.last_seq + 1, self.session_id
         if not stored.HasField("time"):
-            stored.time.GetCurrentTime()
+            stored.time.FromDatetime(clock.now())
         msg_id = uuid.uuid4().hex
         try:
             position = await self._bus.store(
@@ -104,7 +105,7 @@ class SessionLog:
         shown.CopyFrom(event)
         shown.seq, shown.session_id = 0, self.session_id
         if not shown.HasField("time"):
-            shown.time.GetCurrentTime()
+            shown.time.FromDatetime(clock.now())
         await self._bus.tell(f"wan.live.{self.tenant}.{self.session_id}.notice", shown.SerializeToString())
 
     async def refresh(self) -> None:

@@ -1,13 +1,14 @@
 """A job that a worker holds: what its handler sees, and the two ways to settle it."""
 
 import asyncio
-from datetime import UTC, datetime
+import time
+from datetime import UTC
 from typing import Protocol
 
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
 
-from wanimage import telemetry
+from wanimage import clock, telemetry
 from wanimage.errors import Cancelled, DeadlineExceeded, Overloaded, Unavailable, WanError
 from wanimage.jobs import Jobs, failure, kind_of, seconds_left
 from wanimage.subjects import ATTEMPT_HEADER
@@ -49,8 +50,8 @@ class TakenJob:
         self.given_back = False
         self.cancelled = asyncio.Event()
         self._worker = worker
-        self._taken_at = datetime.now(UTC)
-        self._queue_seconds = (self._taken_at - message.metadata.timestamp.astimezone(UTC)).total_seconds()
+        self._taken_at = time.monotonic()
+        self._queue_seconds = -clock.seconds_until(message.metadata.timestamp.astimezone(UTC))
 
     @property
     def payload(self) -> Message:
@@ -102,11 +103,10 @@ class TakenJob:
         await self._worker.settle(self, self._result(error))
 
     def _result(self, error: WanError | None = None) -> JobResult:
-        work = (datetime.now(UTC) - self._taken_at).total_seconds()
         return JobResult(
             job_id=self.job.id,
             family=self._worker.family,
             queue_seconds=max(self._queue_seconds, 0.0),
-            work_seconds=work,
+            work_seconds=time.monotonic() - self._taken_at,
             failure=failure(error) if error else None,
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from wanimage import clock
 from wanimage.errors import InvalidInput, NotFound
 from wanimage.markup import ImageSpec, Item, Text, Think
 from wanimage.v1 import events_pb2, planner_pb2, types_pb2
@@ -149,7 +150,7 @@ class History:
 
 def fold(session_id: str, events: Iterable[events_pb2.Event]) -> History:
     """The history after these events, which start at the first."""
-    history = History(session_id, datetime.now(UTC))
+    history = History(session_id, clock.now())
     for event in events:
         history.apply(event)
     return history

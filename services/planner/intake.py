@@ -3,10 +3,10 @@
 import hashlib
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from services.planner.history import History, fold
-from wanimage import limits
+from wanimage import clock, limits
 from wanimage.blobs import Blobs
 from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, WanError
 from wanimage.jobs import Jobs, failure, make_job
@@ -69,17 +69,17 @@ class Intake:
             images=[await self._image(tenant, upload, known + i) for i, upload in enumerate(uploads)],
             options=self._settled(options, log.session_id, turn_id),
         )
-        started.deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=seconds))
+        started.deadline.FromDatetime(clock.now() + timedelta(seconds=seconds))
         await log.append(events_pb2.Event(turn_id=turn_id, turn_started=started))
         await self._submit(tenant, log, turn_id, seconds)
         return log, turn_id, before
 
     async def resume(self, tenant: str, log: SessionLog, history: History) -> bool:
         """Whether a turn is running. One gone silent gets a worker again, an overdue one ends. Idempotent."""
-        turn, now = history.running, datetime.now(UTC)
-        if turn is None or (now - history.last_time).total_seconds() < SILENT_SECONDS:
+        turn = history.running
+        if turn is None or -clock.seconds_until(history.last_time) < SILENT_SECONDS:
             return turn is not None
-        left = (turn.deadline - now).total_seconds()
+        left = clock.seconds_until(turn.deadline)
         if left > 0:
             await self._submit(tenant, log, turn.turn_id, left)
             return True
