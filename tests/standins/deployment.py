@@ -29,9 +29,12 @@ class Deployment:
     def __iter__(self) -> Iterator[ServiceProcess]:
         return (process for replicas in self.services.values() for process in replicas)
 
-    def target(self, service: str) -> str:
-        """A gRPC target that names every replica: a channel to it moves on when one is gone."""
-        return "ipv4:" + ",".join(process.address for process in self.services[service])
+    def target(self, service: str, first: int = 0) -> str:
+        """A gRPC target that names every replica, number `first` before the others: a channel to it stays
+        with one that answers and moves on when that is gone."""
+        replicas = self.services[service]
+        first %= len(replicas)
+        return "ipv4:" + ",".join(each.address for each in (*replicas[first:], *replicas[:first]))
 
     async def ready(self) -> None:
         """Wait until every process says SERVING."""

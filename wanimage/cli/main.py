@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wanimage.cli import chat, demo, doctor, generate, sessions, training, up, vae
+from wanimage.cli import chat, demo, dlq, doctor, generate, sessions, training, up, vae
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False,
@@ -20,6 +20,7 @@ app.command()(up.up)
 app.command()(up.down)
 app.command()(doctor.doctor)
 app.add_typer(vae.app, name="vae")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(training.data, name="data")
 app.add_typer(training.train, name="train")
 app.command("eval")(training.evaluate)

@@ -1,0 +1,17 @@
+"""Servers that a fault test may kill: nothing else of the run leans on them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from wanimage.stack import LocalStack, StackError
+
+
+@pytest.fixture(scope="module")
+def breakable(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """NATS and S3 of this module's own. `stack` is asked for because it skips where a binary is missing."""
+    assert stack.nats.running() or StackError
+    servers = LocalStack(tmp_path_factory.mktemp("breakable"))
+    servers.start()
+    yield servers
+    servers.stop()
