@@ -15,10 +15,12 @@ import nats.errors
 import nats.js.errors
 from google.protobuf.message import DecodeError
 
-from wanimage.bus import Bus, Stored
+from wanimage import clock
+from wanimage.bus import Bus
 from wanimage.cancellation import heeding
 from wanimage.errors import InvalidInput, NotFound, Unavailable
 from wanimage.jobs import KINDS, Jobs, Submission, kind_of
+from wanimage.messages import Stored
 from wanimage.subjects import DEAD_LETTERS, REASON_HEADER, token
 from wanimage.v1.jobs_pb2 import Job
 
@@ -116,7 +118,7 @@ class DeadLetters:
             raise InvalidInput("id", f"{newest.name} is no job", "it can only be dropped")
         job = Job()
         job.CopyFrom(newest.job)
-        job.deadline.FromDatetime(datetime.now(UTC) + timedelta(seconds=seconds))
+        job.deadline.FromDatetime(clock.now() + timedelta(seconds=seconds))
         submission = await self._jobs.submit(job)
         await self.drop(letters)
         return submission

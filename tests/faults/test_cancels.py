@@ -110,14 +110,20 @@ async def test_workers_are_idle_a_second_after_their_callers_left(
 async def _one_round(bus: Bus, callers: Callers, leavers: list[Leaver]) -> float:
     """All leave at once; the seconds until no job is left, waiting or held."""
 
+    late: dict[str, int] = {}
+
     async def idle() -> bool:
-        return not await bus.subjects(JOBS, ">")
+        left = await bus.subjects(JOBS, ">")
+        if time.monotonic() - began > IDLE_SECONDS:
+            late.update(left)
+        return not left
 
     await asyncio.gather(*(leaver.until_it_is_drawn() for leaver in leavers))
     began = time.monotonic()
     await asyncio.gather(*(leaver.leave(callers.planner) for leaver in leavers))
     await eventually(idle)
     seconds = time.monotonic() - began
+    assert not late, f"still there after {IDLE_SECONDS} s: {late}; idle after {seconds:.1f} s"
     async with bus.listen("wan.progress.*") as steps:
         assert await steps.next(2 * STEP_MS / 1000) is None, "somebody still draws"
     sessions = Sessions(bus)
