@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from nats.aio.msg import Msg
 
 from wanimage import clock, telemetry
-from wanimage.errors import Cancelled, DeadlineExceeded, Overloaded, Unavailable, WanError
+from wanimage.errors import Cancelled, Conflict, DeadlineExceeded, Overloaded, Unavailable, WanError
 from wanimage.jobs import Jobs, failure, kind_of, seconds_left
 from wanimage.subjects import ATTEMPT_HEADER
 from wanimage.v1.jobs_pb2 import Job, JobProgress, JobResult
@@ -31,6 +31,8 @@ class Holder(Protocol):
     async def settle(self, taken: "TakenJob", result: JobResult) -> JobResult: ...
 
     async def put_back(self, taken: "TakenJob", delay: float) -> None: ...
+
+    def let_go(self, taken: "TakenJob") -> None: ...
 
 
 class TakenJob:
@@ -91,8 +93,14 @@ class TakenJob:
         raise AssertionError(f"{payload.DESCRIPTOR.full_name} is not a job's result")
 
     async def fail(self, error: WanError) -> None:
-        """Commit a failure, or put the job back when the error is passing and deliveries and time are
-        left."""
+        """Commit a failure, or put the job back when the error is passing and deliveries and time are left.
+
+        Conflict means that another worker holds the job too and is ahead: it is left to that one.
+        """
+        if isinstance(error, Conflict):
+            log.warning("job_let_go", job=self.job.id, kind=self.kind, error=str(error))
+            self._worker.let_go(self)
+            return
         passing = isinstance(error, Unavailable | Overloaded)
         delay = min(RETRY_DELAY_SECONDS * 2 ** (self.delivery - 1), MAX_RETRY_DELAY_SECONDS)
         if passing and self.delivery < self._worker.max_deliver and self.seconds_left > delay:

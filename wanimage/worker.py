@@ -274,6 +274,12 @@ class Worker:
         taken.cancelled.set()
         await self._release(taken, lambda: taken.message.nak(delay=delay or None))
 
+    def let_go(self, taken: TakenJob) -> None:
+        """Leave the job to the worker that holds it too. Nothing is acknowledged: both hold one message, and
+        when the other dies it must be delivered again."""
+        taken.settled = True
+        self._drop(taken)
+
     async def _release(self, taken: TakenJob, settle: Callable[[], Awaitable[None]]) -> None:
         # A lost ack costs a redelivery, which finds the committed result and is skipped; after a put-back
         # there is nothing left to ack.

@@ -11,7 +11,7 @@ from tests.conftest import eventually, nats_settings
 from tests.decode_jobs import FAMILY, decode_job, running
 from wanimage.bus import Bus
 from wanimage.deadletters import DeadLetter, DeadLetters
-from wanimage.errors import InvalidInput, JobFailed, WanError
+from wanimage.errors import Conflict, InvalidInput, JobFailed, WanError
 from wanimage.jobs import Jobs, Submission
 from wanimage.stack import NatsServer
 from wanimage.subjects import ATTEMPT_HEADER, FAMILY_HEADER, JOBS, RESULTS
@@ -70,6 +70,21 @@ async def _store_twice(bus: Bus, job: Job) -> None:
     headers = {ATTEMPT_HEADER: "1", FAMILY_HEADER: job.family}
     for _ in range(2):
         await bus.store(SUBJECT, job.SerializeToString(), headers=headers)
+
+
+async def test_a_worker_that_lost_to_another_writer_leaves_the_job_to_it(jobs: Jobs) -> None:
+    deliveries: list[int] = []
+
+    async def handler(taken: TakenJob) -> DecodeResult:
+        deliveries.append(taken.delivery)
+        if taken.delivery == 1:
+            raise Conflict("somebody else wrote first")
+        return DecodeResult(size=Size(height=1))
+
+    async with running(jobs, handler):
+        # The one that wrote first died since: the job must come again, not be settled by the loser.
+        assert (await jobs.run(decode_job())).decode.size.height == 1
+    assert deliveries == [1, 2]
 
 
 async def test_poison_among_many_jobs_ends_in_the_dead_letters_and_the_rest_is_done(

@@ -27,7 +27,7 @@ from wanimage.errors import (
 )
 from wanimage.limits import MAX_INPUT_IMAGES
 from wanimage.v1 import vae_pb2, vae_pb2_grpc, visualizer_pb2, visualizer_pb2_grpc
-from wanimage.v1.jobs_pb2 import JobProgress
+from wanimage.v1.jobs_pb2 import JobProgress, Preview
 from wanimage.v1.types_pb2 import BlobRef
 
 LARGEST_PICTURE = 20 * 1024 * 1024
@@ -339,3 +339,28 @@ async def test_a_taken_port_is_an_error_that_names_the_setting(echo: Echo) -> No
     async with serving(echo) as (address, _, _):
         with pytest.raises(RuntimeError, match="WAN_PORT"):
             await rpc.listen(rpc.server(Settings(_env_file=None)), address)
+
+
+class Flood(Echo):
+    """Sends more than any client takes without reading; notes in which context its stream ends."""
+
+    async def Render(self, request, context) -> AsyncIterator[visualizer_pb2.RenderResponse]:
+        progress = JobProgress(previews=[Preview(png=bytes(1_000_000))])
+        try:
+            while True:
+                yield visualizer_pb2.RenderResponse(progress=progress)
+        finally:
+            assert rpc.caller(context).tenant == "default"
+            self.left.set()
+
+
+async def test_a_client_that_hangs_up_during_a_send_ends_its_stream_in_the_calls_own_context(caplog) -> None:
+    echo = Flood()
+    async with serving(echo) as (address, _, _), rpc.channel(address) as channel:
+        call = visualizer_pb2_grpc.VisualizerServiceStub(channel).Render(
+            visualizer_pb2.RenderRequest(), timeout=60
+        )
+        await call.read()
+        call.cancel()
+        await asyncio.wait_for(echo.left.wait(), 5)
+    assert "Failed to detach context" not in caplog.text

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from google.protobuf import json_format
@@ -97,7 +97,8 @@ async def _letters(data_dir: options.DataDirFlag) -> AsyncIterator[DeadLetters]:
     telemetry.configure("wan", level="ERROR")
     running = None if "WAN_NATS_URL" in os.environ else stackfile.running(data_dir)
     given = running[1].environment if running else {}
-    settings = Settings(**{name.removeprefix("WAN_").lower(): value for name, value in given.items()})
+    values: dict[str, Any] = {name.removeprefix("WAN_").lower(): value for name, value in given.items()}
+    settings = Settings(**values)
     async with await Bus.connect(settings, name="wan-dlq") as bus:
         yield DeadLetters(bus)
 

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -75,11 +75,13 @@ class Guard(grpc.aio.ServerInterceptor):
             async with self._call(method, context):
                 return await behavior(request, context)
 
-        async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncGenerator[Any, None]:
+        async def stream(request: Any, context: grpc.aio.ServicerContext) -> None:
+            # Not a generator: gRPC leaves one whose client hangs up during a send to the garbage collector,
+            # and what it holds would be let go at some time, in another context.
             behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
             async with self._call(method, context), aclosing(behavior(request, context)) as responses:
                 async for response in responses:
-                    yield response
+                    await context.write(response)
 
         make = {
             (False, False): grpc.unary_unary_rpc_method_handler,
