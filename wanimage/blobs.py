@@ -4,14 +4,20 @@ The key of a blob is `<tenant>/<sha256>` (docs/bus.md). Bytes never change under
 skipped when the key exists, reads may be cached for ever, and a half-written blob is found by its hash.
 `Blobs` speaks asyncio; under it the synchronous `minio` client works in threads. When S3 is away every call
 raises `Unavailable` within 5 seconds, and the same `Blobs` works again once S3 does.
+
+`wan gc` (retention.py) moves what nobody refers to into `.trash/`, where it stays for a day and more. A read
+that misses a blob looks there and puts it back, so a reference written while its blob was being collected
+holds.
 """
 
 import asyncio
 import hashlib
 import io
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import minio
@@ -33,9 +39,16 @@ READ_SECONDS = 2.5
 ASK_BYTES = 256 * 1024
 """Blobs of this size or more are only sent when S3 lacks them; with smaller ones asking costs as much as
 sending."""
+MAX_BYTES = 2**30
+"""Largest blob that is read; the largest made here, a latent or picture of 4096 px, is a tenth of it."""
 THREADS = 8
 CACHE_BYTES = 256 * 1024 * 1024
 """Verified blobs kept in memory; the least recently used leave first."""
+VOUCHED_SECONDS = 3600.0
+"""How long after S3 was last known to hold a blob `put` takes its being there for granted. `wan gc` relies on
+it: what it collects is gone for good later than this and the longest deadline together."""
+TRASH = ".trash"
+"""Collected blobs lie under `.trash/<tenant>/<sha256>/<when>`; no tenant can have this name."""
 TENSOR_NAME = "t"
 """Name of the one tensor in a stored safetensors file."""
 SAFETENSORS = "application/x-safetensors"
@@ -58,7 +71,13 @@ def key_of(tenant: str, sha256: str) -> str:
 class Blobs:
     """Puts and gets blobs of one bucket. Make it with `await Blobs.connect(settings)`."""
 
-    def __init__(self, settings: Settings, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        vouched_seconds: float = VOUCHED_SECONDS,
+    ) -> None:
         self.bucket = settings.s3_bucket
         self.endpoint = settings.s3_endpoint
         # Connecting is tried twice, which hides a restarted server's stale connections; nothing else is
@@ -82,11 +101,19 @@ class Blobs:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cache_limit, self._cached_bytes = cache_bytes, 0
+        self._seen: dict[str, float] = {}  # by key of the cache: when S3 last held it, seconds since 1970
+        self._vouched_seconds = vouched_seconds
 
     @classmethod
-    async def connect(cls, settings: Settings, *, cache_bytes: int = CACHE_BYTES) -> "Blobs":
+    async def connect(
+        cls,
+        settings: Settings,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        vouched_seconds: float = VOUCHED_SECONDS,
+    ) -> "Blobs":
         """Also creates the bucket when it is missing. Raises Unavailable."""
-        blobs = cls(settings, cache_bytes=cache_bytes)
+        blobs = cls(settings, cache_bytes=cache_bytes, vouched_seconds=vouched_seconds)
         try:
             await blobs._call("", blobs._ensure_bucket)
         except BaseException:
@@ -116,18 +143,23 @@ class Blobs:
         Unavailable."""
         digest = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         key = key_of(tenant, digest)
-        if key not in self._cache:
+        if time.time() - self._seen.get(key, 0.0) < self._vouched_seconds:
+            self._cache.move_to_end(key)
+        else:
             await self._call(key, lambda: self._upload(key, data, media_type))
-        self._remember(key, data)
+            self._remember(key, data)
         return BlobRef(sha256=digest, size=len(data), media_type=media_type, dtype=dtype, shape=list(shape))
 
     async def get(self, tenant: str, ref: BlobRef) -> bytes:
         """The bytes `ref` names, checked against its size and digest.
 
         Raises NotFound when this tenant has no such blob, DataLoss when the stored bytes are others,
-        Unavailable.
+        InvalidInput for a reference that cannot be one, Unavailable.
         """
         key = key_of(tenant, ref.sha256)
+        if ref.size > MAX_BYTES:
+            problem = f"{ref.size:,} bytes, the limit is {MAX_BYTES:,}"
+            raise InvalidInput("size", problem, "send the reference as it came")
         if key in self._cache:
             self._cache.move_to_end(key)
             data = self._cache[key]
@@ -140,6 +172,12 @@ class Blobs:
             raise self._loss(key, f"expected sha256 {ref.sha256}, got {actual}")
         self._remember(key, data)
         return data
+
+    async def holds(self, tenant: str, ref: BlobRef) -> bool:
+        """Whether the tenant has a blob of this name and size, or did until it was collected. Raises
+        Unavailable."""
+        key = key_of(tenant, ref.sha256)
+        return await self._call(key, lambda: self._exists(key, ref.size) or any(self._trashed(key)))
 
     async def put_tensor(self, tenant: str, tensor: "torch.Tensor") -> BlobRef:
         """Store one tensor as safetensors, with its dtype ("float32") and shape in the reference."""
@@ -226,6 +264,9 @@ class Blobs:
     def _upload(self, key: str, data: bytes, media_type: str) -> None:
         if len(data) >= ASK_BYTES and self._exists(key, len(data)):
             return
+        self._send(key, data, media_type)
+
+    def _send(self, key: str, data: bytes, media_type: str) -> None:
         arguments: dict[str, Any] = {
             "data": io.BytesIO(data),
             "length": len(data),
@@ -234,6 +275,30 @@ class Blobs:
         self._client.put_object(bucket_name=self.bucket, object_name=key, **arguments)
 
     def _download(self, key: str, size: int) -> bytes:
+        try:
+            return self._read(key, size)
+        except S3Error as error:
+            if error.code not in _ABSENT or (data := self._salvaged(key, size)) is None:
+                raise
+            return data
+
+    def _trashed(self, key: str) -> Iterator[str]:
+        """Keys of what was collected under `key`."""
+        listed = self._client.list_objects(bucket_name=self.bucket, prefix=f"{TRASH}/{key}/", recursive=True)
+        return (str(each.object_name) for each in listed)
+
+    def _salvaged(self, key: str, size: int) -> bytes | None:
+        """A collected blob, put back under its key; None when there is none."""
+        for trashed in self._trashed(key):
+            with suppress(S3Error, DataLoss):  # emptied meanwhile, or damaged: another copy may do
+                data = self._read(trashed, size)
+                if hashlib.sha256(data).hexdigest() == key.rpartition("/")[2]:
+                    log.info("blob_put_back", bucket=self.bucket, key=key)
+                    self._send(key, data, "application/octet-stream")
+                    return data
+        return None
+
+    def _read(self, key: str, size: int) -> bytes:
         response = self._client.get_object(bucket_name=self.bucket, object_name=key)
         try:
             # One byte more than promised is enough to know; never read what a wrong size would make us hold.
@@ -256,6 +321,8 @@ class Blobs:
         if len(data) > self._cache_limit:
             return
         self._cached_bytes += len(data) - len(self._cache.pop(key, b""))
-        self._cache[key] = data
+        self._cache[key], self._seen[key] = data, time.time()
         while self._cached_bytes > self._cache_limit:
-            self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+            oldest, dropped = self._cache.popitem(last=False)
+            self._cached_bytes -= len(dropped)
+            del self._seen[oldest]

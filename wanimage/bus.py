@@ -207,6 +207,10 @@ class Bus:
 
         return await self._patiently(get)
 
+    async def purge(self, stream: str, subject: str, up_to: int) -> None:
+        """Remove the messages of `subject` up to stream position `up_to`."""
+        await self._patiently(lambda: self.jetstream.purge_stream(stream, seq=up_to + 1, subject=subject))
+
     async def subjects(self, stream: str, pattern: str) -> dict[str, int]:
         """Subjects of a stream that match `pattern`, with the number of messages each holds."""
         info = await self._patiently(lambda: self.jetstream.stream_info(stream, subjects_filter=pattern))

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """Seconds without a heartbeat after which a job is given to another worker."""
     max_deliver: int = Field(default=5, ge=1)
     """Deliveries of a job before it is dead-lettered."""
+    session_ttl: float = Field(default=0.0, ge=0)
+    """Seconds without an event after which `wan gc` deletes a session; 0 keeps all."""
+    gc_grace: float = Field(default=86400.0, gt=0)
+    """Seconds that `wan gc` leaves a young blob alone, and that the trash keeps a collected one."""
     threads: int = Field(default=0, ge=0)
     """torch threads of this process; 0 leaves torch's default."""
     log_format: Literal["console", "json"] = "console"

@@ -5,6 +5,7 @@ WanError                     (never raised itself)
 ├── NotFound                 NOT_FOUND            no such session, image, job or blob for this tenant
 ├── Unauthenticated          UNAUTHENTICATED      no API key, or one that is not known
 ├── FamilyMismatch           FAILED_PRECONDITION  a job or latent of another weight family
+├── SchemaMismatch           FAILED_PRECONDITION  a session log written by a newer version
 ├── Conflict                 ABORTED              somebody else appended first; read again and retry
 ├── Overloaded               RESOURCE_EXHAUSTED   queues are full; retry after `retry_after` seconds
 ├── Cancelled                CANCELLED            the client (or an operator) cancelled the work
@@ -68,6 +69,16 @@ class FamilyMismatch(WanError):
             "start all services with the same WAN_WEIGHTS and send the request again"
         )
         self.wanted, self.held = wanted, held
+
+
+class SchemaMismatch(WanError):
+    """A session log, or an export of one, in a schema this version does not know."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+
+    def __init__(self, what: str, found: object, known: int) -> None:
+        super().__init__(f"{what} is written in schema {found}, this version reads up to {known}; update it")
+        self.found, self.known = found, known
 
 
 class Conflict(WanError):

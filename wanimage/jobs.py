@@ -16,21 +16,31 @@ A job is named by its content (`job_id`), and its outcome is one `JobResult` und
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from wanimage import clock, telemetry
 from wanimage.bus import Bus
-from wanimage.errors import Cancelled, Conflict, DeadlineExceeded, Overloaded, WanError, restore
+from wanimage.errors import (
+    Cancelled,
+    Conflict,
+    DataLoss,
+    DeadlineExceeded,
+    NotFound,
+    Overloaded,
+    WanError,
+    restore,
+)
 from wanimage.messages import Stored
+from wanimage.references import blob_refs
 from wanimage.subjects import ATTEMPT_HEADER, FAMILY_HEADER, JOBS, RESULTS, token
 from wanimage.v1.jobs_pb2 import Job, JobCancel, JobProgress, JobResult
-from wanimage.v1.types_pb2 import Failure
+from wanimage.v1.types_pb2 import BlobRef, Failure
 
 KINDS = tuple(each.name for each in Job.DESCRIPTOR.oneofs_by_name["payload"].fields)
 """("turn", "enhance", "render", "encode", "decode", "refine")"""
@@ -76,6 +86,14 @@ def make_job(tenant: str, family: str, payload: Message, seconds: float) -> Job:
 def kind_of(job: Job) -> str:
     """Which payload the job carries; "" for none."""
     return job.WhichOneof("payload") or ""
+
+
+def attempt_of(headers: Mapping[str, str]) -> int:
+    """The attempt a job or result belongs to, from 1. Raises ValueError for any other header."""
+    stated = headers.get(ATTEMPT_HEADER, "1")
+    if not stated.isascii() or not stated.isdigit() or not 1 <= len(stated) <= 9:
+        raise ValueError(f"{ATTEMPT_HEADER} is {stated[:20]!r}, not a number of an attempt")
+    return int(stated)
 
 
 def seconds_left(job: Job) -> float:
@@ -126,9 +144,11 @@ class Held:
 
     @classmethod
     def from_stored(cls, stored: Stored) -> "Held":
-        return cls(
-            JobResult.FromString(stored.data), int(stored.headers.get(ATTEMPT_HEADER, "1")), stored.seq
-        )
+        """Raises DataLoss when the message is no result."""
+        try:
+            return cls(JobResult.FromString(stored.data), attempt_of(stored.headers), stored.seq)
+        except (DecodeError, ValueError) as error:
+            raise DataLoss(f"message {stored.seq} of {stored.subject} is no JobResult: {error}") from error
 
 
 class Jobs:
@@ -140,11 +160,13 @@ class Jobs:
         *,
         max_pending: int = DEFAULT_MAX_PENDING,
         max_pending_per_tenant: int | None = None,
+        holds: Callable[[str, BlobRef], Awaitable[bool]] | None = None,
     ) -> None:
         """`max_pending` bounds the jobs of one kind, waiting or being worked on; a tenant may hold half of
-        them."""
+        them. `holds(tenant, blob)` is asked of every blob of an earlier result before it is served."""
         self.bus = bus
         self._max_pending = max_pending
+        self._holds = holds
         self._max_per_tenant = max_pending_per_tenant or max(1, max_pending // 2)
 
     async def submit(self, job: Job) -> Submission:
@@ -159,7 +181,9 @@ class Jobs:
             )
         held = await self.held(job.id)
         if held and held.succeeded:
-            return Submission(job, held.attempt, held.result)
+            if (lost := await self._lost(job.tenant, held.result)) is None:
+                return Submission(job, held.attempt, held.result)
+            await self._revoke(held, lost)
         attempt = held.attempt + 1 if held else 1
         await self._admit(kind_of(job), job.tenant)
         await self.bus.store(
@@ -169,6 +193,26 @@ class Jobs:
             headers={ATTEMPT_HEADER: str(attempt), FAMILY_HEADER: job.family},
         )
         return Submission(job, attempt, None)
+
+    async def _lost(self, tenant: str, result: JobResult) -> BlobRef | None:
+        """A blob that a result names and S3 does not have."""
+        for ref in blob_refs(result, f"the result of job {result.job_id[:12]}") if self._holds else ():
+            assert self._holds is not None
+            if not await self._holds(tenant, ref):
+                return ref
+        return None
+
+    async def _revoke(self, held: Held, lost: BlobRef) -> None:
+        """Make a failure of a success whose blobs are gone, so that the next attempt counts."""
+        gone = NotFound("blob", lost.sha256, "the result that named it is void; the job is done again")
+        log.warning("result_void", job=held.result.job_id, blob=lost.sha256)
+        with suppress(Conflict):  # somebody else was faster, with a failure or with the new result
+            await self.bus.store(
+                f"$KV.RESULTS.{held.result.job_id}",
+                JobResult(job_id=held.result.job_id, failure=failure(gone)).SerializeToString(),
+                expected_last=held.revision,
+                headers={ATTEMPT_HEADER: str(held.attempt)},
+            )
 
     async def _admit(self, kind: str, tenant: str) -> None:
         # Two submitters may pass together: the limit is a brake, not a promise.

@@ -15,9 +15,11 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 
+from google.protobuf.message import DecodeError
+
 from wanimage import clock
 from wanimage.bus import Bus
-from wanimage.errors import Conflict, InvalidInput, NotFound, Unavailable
+from wanimage.errors import Conflict, DataLoss, InvalidInput, NotFound, SchemaMismatch, Unavailable
 from wanimage.messages import Stored
 from wanimage.subjects import MSG_ID_HEADER, SEQ_HEADER, SESSIONS, token
 from wanimage.v1.events_pb2 import Event, SessionCreated, TextDelta, ThinkDelta
@@ -27,6 +29,8 @@ COALESCE_SECONDS = 0.05
 RECHECK_SECONDS = 2.0
 """How often a follower reads the log although nothing woke it (a wake-up is lost when NATS restarts)."""
 BATCH = 256
+SCHEMA = 1
+"""Version of the log's schema: what `Event.schema` says of events written here, and the newest read here."""
 
 
 def new_session_id() -> str:
@@ -66,6 +70,7 @@ class SessionLog:
         stored = Event()
         stored.CopyFrom(event)
         stored.seq, stored.session_id = self.last_seq + 1, self.session_id
+        stored.schema = stored.schema or SCHEMA
         if not stored.HasField("time"):
             stored.time.FromDatetime(clock.now())
         msg_id = uuid.uuid4().hex
@@ -96,7 +101,7 @@ class SessionLog:
         if last is None or last.headers.get(MSG_ID_HEADER) != msg_id:
             return None
         self.last_seq, self._position = _seq(last), last.seq
-        return Event.FromString(last.data) if unsure == content else None
+        return read_event(last.data) if unsure == content else None
 
     async def tell(self, event: Event) -> None:
         """Show a live-only event (ImageProgress) to followers; it has `seq` 0, is not stored and may be
@@ -129,9 +134,10 @@ class Sessions:
         return log
 
     async def open(self, tenant: str, session_id: str) -> SessionLog:
-        """A writer at the end of an existing log. Raises NotFound."""
+        """A writer at the end of an existing log. Raises NotFound, also while the session is being imported
+        or deleted."""
         last = await self._bus.last(SESSIONS, subject_of(tenant, session_id))
-        if last is None:
+        if last is None or not is_whole(read_event(last.data)):
             raise _no_session(session_id)
         return SessionLog(self._bus, tenant, session_id, _seq(last), last.seq)
 
@@ -148,21 +154,21 @@ class Sessions:
         held = await self._bus.read(SESSIONS, subject_of(tenant, session_id), 1, batch=1)
         if not held:
             raise _no_session(session_id)
-        return Event.FromString(held[0].data)
+        return read_event(held[0].data)
 
     async def last(self, tenant: str, session_id: str) -> Event:
         """The newest event. Raises NotFound."""
         held = await self._bus.last(SESSIONS, subject_of(tenant, session_id))
         if held is None:
             raise _no_session(session_id)
-        return Event.FromString(held.data)
+        return read_event(held.data)
 
     async def replay(self, tenant: str, session_id: str, after: int = 0) -> AsyncGenerator[Event, None]:
         """The events with `seq` > `after`, in order, up to the log's end now. Raises NotFound,
         Unavailable."""
         async for stored in self._replay(tenant, session_id, 0):
             if _seq(stored) > after:
-                yield Event.FromString(stored.data)
+                yield read_event(stored.data)
 
     async def _replay(self, tenant: str, session_id: str, position: int) -> AsyncGenerator[Stored, None]:
         while True:
@@ -191,13 +197,13 @@ class Sessions:
                     async for stored in self._replay(tenant, session_id, position):
                         position = stored.seq
                         if _seq(stored) > after:
-                            yield Event.FromString(stored.data)
+                            yield read_event(stored.data)
                 message = await live.next(RECHECK_SECONDS)
                 behind = message is None
                 if message is None:
                     continue
                 if message.subject.endswith(".notice"):
-                    yield Event.FromString(message.data)
+                    yield read_event(message.data)
                     continue
                 stored = Stored.from_direct(message)
                 if stored.seq <= position:
@@ -206,7 +212,7 @@ class Sessions:
                 if not behind:
                     position = stored.seq
                     if _seq(stored) > after:
-                        yield Event.FromString(stored.data)
+                        yield read_event(stored.data)
 
     async def fork(self, tenant: str, source: str, at_seq: int, target: str) -> SessionLog:
         """Copy events 1..`at_seq` (0: all) of `source` into the new session `target`; blobs are shared, not
@@ -348,8 +354,27 @@ def subject_of(tenant: str, session_id: str) -> str:
     return f"wan.session.{token('tenant', tenant)}.{session}"
 
 
+def read_event(data: bytes) -> Event:
+    """An event as it lies in a log. Raises DataLoss for other bytes, SchemaMismatch for a newer version's."""
+    try:
+        event = Event.FromString(data)
+    except DecodeError as error:
+        raise DataLoss(f"a session log holds {len(data)} bytes that are no Event: {error}") from error
+    if event.schema > SCHEMA:
+        raise SchemaMismatch(f"event {event.seq} of session {event.session_id!r}", event.schema, SCHEMA)
+    return event
+
+
+def is_whole(last: Event) -> bool:
+    """Whether a log that ends with this event is a session, and not one being imported or deleted."""
+    return not last.more and not last.HasField("session_deleted")
+
+
 def _seq(stored: Stored) -> int:
-    return int(stored.headers[SEQ_HEADER])
+    try:
+        return int(stored.headers[SEQ_HEADER])
+    except (KeyError, ValueError):
+        raise DataLoss(f"message {stored.seq} of {stored.subject} has no {SEQ_HEADER}") from None
 
 
 def _content(event: Event) -> bytes:
@@ -364,7 +389,7 @@ def _content(event: Event) -> bytes:
 def _copy(event: Event, session_id: str) -> Event:
     copy = Event()
     copy.CopyFrom(event)
-    copy.session_id = session_id
+    copy.session_id, copy.schema, copy.more = session_id, copy.schema or 1, False
     return copy
 
 

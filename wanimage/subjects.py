@@ -62,6 +62,7 @@ def streams() -> list[api.StreamConfig]:
             storage=file,
             retention=api.RetentionPolicy.WORK_QUEUE,
             discard=api.DiscardPolicy.NEW,
+            allow_direct=True,
             duplicate_window=JOB_DEDUPE_SECONDS,
             max_age=JOB_MAX_AGE_SECONDS,
             republish=api.RePublish(

@@ -62,6 +62,8 @@ async def check_upload(blobs: Blobs, tenant: str, picture: types_pb2.ImageInput,
 async def store_upload(blobs: Blobs, tenant: str, upload: Upload) -> types_pb2.BlobRef:
     """Put a checked picture into S3 unless it is there; returns its name."""
     if upload.stored is not None:
+        # A new reference to an old blob: S3 must be known to hold it now.
+        await blobs.put(tenant, upload.data, upload.media_type)
         return upload.stored
     shape = [upload.height, upload.width, 4]
     return await blobs.put(tenant, upload.data, upload.media_type, dtype="uint8", shape=shape)

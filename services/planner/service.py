@@ -14,7 +14,7 @@ import grpc
 from services.planner.history import History, fold
 from services.planner.intake import Intake
 from wanimage import rpc
-from wanimage.errors import InvalidInput, WanError
+from wanimage.errors import InvalidInput, NotFound, WanError
 from wanimage.jobs import make_job
 from wanimage.serve import Ground
 from wanimage.sessions import Sessions, new_session_id
@@ -200,15 +200,22 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
             raise InvalidInput("page_size", f"{request.page_size}, the limit is {MAX_PAGE}", "ask for less")
         size = request.page_size or DEFAULT_PAGE
         names = [name for name in await self.sessions.list(tenant) if self._after(name, request.page_token)]
-        page = await asyncio.gather(*(self._history(tenant, name) for name in names[:size]))
+        page = await asyncio.gather(*(self._summary(tenant, name) for name in names[:size]))
         return planner_pb2.ListSessionsResponse(
-            sessions=[history.summary(with_images=False) for history in page],
+            sessions=[summary for summary in page if summary is not None],
             next_page_token=names[size - 1] if len(names) > size else "",
         )
 
     @staticmethod
     def _after(name: str, page_token: str) -> bool:
         return not page_token or name < page_token
+
+    async def _summary(self, tenant: str, session_id: str) -> planner_pb2.Session | None:
+        """A session at a glance; None when it is not one: being imported, or just deleted."""
+        try:
+            return (await self._history(tenant, session_id)).summary(with_images=False)
+        except NotFound:
+            return None
 
     async def _history(self, tenant: str, session_id: str) -> History:
         return (await self.intake.history(tenant, session_id))[1]
@@ -218,6 +225,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     ) -> planner_pb2.ForkResponse:
         """A new session with the old one's events up to `at_seq`."""
         tenant = rpc.caller(context).tenant
+        await self.sessions.open(tenant, request.session_id)  # raises unless it is whole
         events = [event async for event in self.sessions.replay(tenant, request.session_id)]
         if request.at_seq > len(events):
             problem = f"{request.at_seq}, the session has {len(events)} events"

@@ -1,4 +1,4 @@
-"""`wan sessions`: list, show, watch, fork."""
+"""`wan sessions`: list, show, watch, fork; and, from `keeping.py`, delete, export, import."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from wanimage.cli import inline, options, report, stackfile
+from wanimage.cli import inline, keeping, options, report, stackfile
 from wanimage.cli.client import PlannerClient
 from wanimage.cli.turn import ENDS, Turn
 from wanimage.cli.view import TurnView
@@ -133,6 +133,11 @@ async def fork(
         report.out().print(
             f"{forked.session_id}\n[dim]go on with: wan chat --session {forked.session_id}[/dim]"
         )
+
+
+app.command()(keeping.delete)
+app.command()(keeping.export)
+app.command("import")(keeping.import_)
 
 
 def sessions_table(sessions: list[planner_pb2.Session]) -> Table | Text:

@@ -12,11 +12,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("seq", "session_id", "turn_id", "time", "session_created", "turn_started", "prompt_enhanced", "think_delta", "text_delta", "image_planned", "image_progress", "image_ready", "image_failed", "context_trimmed", "turn_finished", "turn_failed", "turn_cancelled")
+    __slots__ = ("seq", "session_id", "turn_id", "time", "schema", "more", "session_created", "turn_started", "prompt_enhanced", "think_delta", "text_delta", "image_planned", "image_progress", "image_ready", "image_failed", "context_trimmed", "turn_finished", "turn_failed", "turn_cancelled", "session_deleted")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     SESSION_CREATED_FIELD_NUMBER: _ClassVar[int]
     TURN_STARTED_FIELD_NUMBER: _ClassVar[int]
     PROMPT_ENHANCED_FIELD_NUMBER: _ClassVar[int]
@@ -30,10 +32,13 @@ class Event(_message.Message):
     TURN_FINISHED_FIELD_NUMBER: _ClassVar[int]
     TURN_FAILED_FIELD_NUMBER: _ClassVar[int]
     TURN_CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    SESSION_DELETED_FIELD_NUMBER: _ClassVar[int]
     seq: int
     session_id: str
     turn_id: str
     time: _timestamp_pb2.Timestamp
+    schema: int
+    more: bool
     session_created: SessionCreated
     turn_started: TurnStarted
     prompt_enhanced: PromptEnhanced
@@ -47,7 +52,8 @@ class Event(_message.Message):
     turn_finished: TurnFinished
     turn_failed: TurnFailed
     turn_cancelled: TurnCancelled
-    def __init__(self, seq: _Optional[int] = ..., session_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., turn_started: _Optional[_Union[TurnStarted, _Mapping]] = ..., prompt_enhanced: _Optional[_Union[PromptEnhanced, _Mapping]] = ..., think_delta: _Optional[_Union[ThinkDelta, _Mapping]] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping]] = ..., image_planned: _Optional[_Union[ImagePlanned, _Mapping]] = ..., image_progress: _Optional[_Union[ImageProgress, _Mapping]] = ..., image_ready: _Optional[_Union[ImageReady, _Mapping]] = ..., image_failed: _Optional[_Union[ImageFailed, _Mapping]] = ..., context_trimmed: _Optional[_Union[ContextTrimmed, _Mapping]] = ..., turn_finished: _Optional[_Union[TurnFinished, _Mapping]] = ..., turn_failed: _Optional[_Union[TurnFailed, _Mapping]] = ..., turn_cancelled: _Optional[_Union[TurnCancelled, _Mapping]] = ...) -> None: ...
+    session_deleted: SessionDeleted
+    def __init__(self, seq: _Optional[int] = ..., session_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., schema: _Optional[int] = ..., more: _Optional[bool] = ..., session_created: _Optional[_Union[SessionCreated, _Mapping]] = ..., turn_started: _Optional[_Union[TurnStarted, _Mapping]] = ..., prompt_enhanced: _Optional[_Union[PromptEnhanced, _Mapping]] = ..., think_delta: _Optional[_Union[ThinkDelta, _Mapping]] = ..., text_delta: _Optional[_Union[TextDelta, _Mapping]] = ..., image_planned: _Optional[_Union[ImagePlanned, _Mapping]] = ..., image_progress: _Optional[_Union[ImageProgress, _Mapping]] = ..., image_ready: _Optional[_Union[ImageReady, _Mapping]] = ..., image_failed: _Optional[_Union[ImageFailed, _Mapping]] = ..., context_trimmed: _Optional[_Union[ContextTrimmed, _Mapping]] = ..., turn_finished: _Optional[_Union[TurnFinished, _Mapping]] = ..., turn_failed: _Optional[_Union[TurnFailed, _Mapping]] = ..., turn_cancelled: _Optional[_Union[TurnCancelled, _Mapping]] = ..., session_deleted: _Optional[_Union[SessionDeleted, _Mapping]] = ...) -> None: ...
 
 class SessionCreated(_message.Message):
     __slots__ = ("family", "forked_from", "forked_at")
@@ -193,3 +199,9 @@ class TurnCancelled(_message.Message):
     reason: str
     usage: _types_pb2.Usage
     def __init__(self, reason: _Optional[str] = ..., usage: _Optional[_Union[_types_pb2.Usage, _Mapping]] = ...) -> None: ...
+
+class SessionDeleted(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
