@@ -84,7 +84,7 @@ def _header(data: bytes, field: str) -> dict[str, Any]:
     if 2 <= length <= min(MAX_HEADER_BYTES, len(data) - 8):
         try:
             stated = json.loads(data[8 : 8 + length])
-        except ValueError:
+        except (ValueError, RecursionError):
             stated = None
     if not isinstance(stated, dict) or not all(isinstance(entry, dict) for entry in stated.values()):
         raise _refused(field, "not a safetensors file")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wanimage import conditions
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL, fit_grid
+from wanimage.markup import MAX_CELLS
 from wanimage.v1 import types_pb2 as pb
 
 MAX_PROMPT = 16_000
@@ -193,6 +194,14 @@ def grid_for(hint: pb.SizeHint | None, base_cells: int, max_cells: int, field: s
     grid = (hint.size.height // CELL, hint.size.width // CELL)
     check_cells(grid, max_cells, f"{field}.size")
     return grid
+
+
+def check_grid(grid: tuple[int, int], max_cells: int, field: str) -> None:
+    """A grid (height, width) in cells that the family can draw, as a job states it."""
+    for name, side in zip(("height_cells", "width_cells"), grid, strict=True):
+        check_range(side, 1, MAX_CELLS, f"{field}.{name}")
+    _check_aspect(grid[1], grid[0], field)
+    check_cells(grid, max_cells, field)
 
 
 def check_cells(grid: tuple[int, int], max_cells: int, field: str) -> None:

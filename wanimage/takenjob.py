@@ -5,13 +5,20 @@ import time
 from datetime import UTC
 from typing import Protocol
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
 
 from wanimage import clock, telemetry
-from wanimage.errors import Cancelled, Conflict, DeadlineExceeded, Overloaded, Unavailable, WanError
-from wanimage.jobs import Jobs, failure, kind_of, seconds_left
-from wanimage.subjects import ATTEMPT_HEADER
+from wanimage.errors import (
+    Cancelled,
+    Conflict,
+    DataLoss,
+    DeadlineExceeded,
+    Overloaded,
+    Unavailable,
+    WanError,
+)
+from wanimage.jobs import Jobs, attempt_of, failure, kind_of, seconds_left
 from wanimage.v1.jobs_pb2 import Job, JobProgress, JobResult
 
 RETRY_DELAY_SECONDS = 1.0
@@ -19,6 +26,27 @@ RETRY_DELAY_SECONDS = 1.0
 MAX_RETRY_DELAY_SECONDS = 10.0
 
 log = telemetry.logger(__name__)
+
+
+def read_job(message: Msg) -> Job:
+    """The job in a message of the work queue.
+
+    Raises DataLoss when it is no job, or not one of the queue it lies in: no worker could even fail it.
+    """
+    kind, tenant = message.subject.split(".")[2:4]
+    try:
+        job = Job.FromString(message.data)
+        seconds_left(job)
+        attempt_of(message.headers or {})
+    except (DecodeError, ValueError, OverflowError) as error:
+        raise DataLoss(f"not a Job: {error}") from error
+    if (kind_of(job), job.tenant) != (kind, tenant):
+        raise DataLoss(
+            f"a {kind_of(job) or 'nameless'} job of {job.tenant[:80]!r} in the queue of {kind} {tenant}"
+        )
+    if len(job.id) != 64 or not set(job.id) <= set("0123456789abcdef"):
+        raise DataLoss(f"a job named {job.id[:80]!r}; a name is 64 lower-case hexadecimal characters")
+    return job
 
 
 class Holder(Protocol):
@@ -43,7 +71,7 @@ class TakenJob:
         self.job = job
         self.kind = kind_of(job)
         self.tenant = job.tenant
-        self.attempt = int(headers.get(ATTEMPT_HEADER, "1"))
+        self.attempt = attempt_of(headers)
         self.delivery = message.metadata.num_delivered
         """1, or more when earlier workers died or put the job back."""
         self.headers = headers

@@ -18,12 +18,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
 import nats.errors
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from nats.aio.msg import Msg
 
 from wanimage import telemetry
 from wanimage.bus import Standing
 from wanimage.errors import (
+    DataLoss,
     DeadlineExceeded,
     FamilyMismatch,
     JobFailed,
@@ -33,7 +34,7 @@ from wanimage.errors import (
 from wanimage.fairqueue import FairQueue
 from wanimage.jobs import Jobs
 from wanimage.subjects import REASON_HEADER
-from wanimage.takenjob import TakenJob
+from wanimage.takenjob import TakenJob, read_job
 from wanimage.v1.jobs_pb2 import Job, JobResult
 
 ACK_WAIT_SECONDS = 10.0
@@ -163,9 +164,9 @@ class Worker:
     async def _accept(self, message: Msg) -> TakenJob | None:
         """Turn a message into held work, or settle it here when there is nothing (good) to do with it."""
         try:
-            job = Job.FromString(message.data)
-        except DecodeError as error:
-            await self._bury(message, f"not a Job: {error}")
+            job = read_job(message)
+        except DataLoss as error:
+            await self._bury(message, str(error))
             return None
         taken = TakenJob(self, message, job)
         self._queue.charge(taken.tenant, self._cost(job))

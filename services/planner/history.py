@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from wanimage import clock
-from wanimage.errors import InvalidInput, NotFound
+from wanimage.errors import DataLoss, InvalidInput, NotFound
 from wanimage.markup import ImageSpec, Item, Text, Think
 from wanimage.v1 import events_pb2, planner_pb2, types_pb2
 
@@ -100,8 +100,18 @@ class History:
         return session
 
     def apply(self, event: events_pb2.Event) -> None:
-        """Take the next event of the log."""
-        assert event.seq == self.last_seq + 1, f"event {event.seq} follows {self.last_seq}"
+        """Take the next event of the log. Raises DataLoss when it cannot follow what came before."""
+        if event.seq != self.last_seq + 1:
+            raise self._loss(event, f"follows {self.last_seq}")
+        try:
+            self._apply(event)
+        except (IndexError, ValueError, OverflowError) as error:
+            raise self._loss(event, f"does not follow from those before it ({error})") from error
+
+    def _loss(self, event: events_pb2.Event, problem: str) -> DataLoss:
+        return DataLoss(f"the log of session {self.session_id} is damaged: event {event.seq} {problem}")
+
+    def _apply(self, event: events_pb2.Event) -> None:
         self.last_seq = event.seq
         self.last_time = event.time.ToDatetime(UTC)
         kind = event.WhichOneof("kind")
@@ -143,9 +153,8 @@ class History:
         turn.items.append(ImageSpec(body.prompt, grid, body.series, body.series_length, len(same)))
         turn.planned.append(body)
         self.images.append(None)
-        assert body.index == len(self.images) - 1, (
-            f"picture {body.index} planned as number {len(self.images)}"
-        )
+        if body.index != len(self.images) - 1:
+            raise ValueError(f"picture {body.index} planned as number {len(self.images) - 1}")
 
 
 def fold(session_id: str, events: Iterable[events_pb2.Event]) -> History:

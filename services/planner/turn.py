@@ -17,8 +17,9 @@ from services.planner.drawing import Drawer
 from services.planner.engine import Part, PlannerEngine
 from services.planner.history import History, fold
 from wanimage.blobs import Blobs
-from wanimage.errors import Conflict, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
+from wanimage.errors import Conflict, DataLoss, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
 from wanimage.jobs import Jobs, failure
+from wanimage.limits import MAX_SEED
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think, pieces
 from wanimage.sessions import SessionLog, Sessions, TurnWriter
 from wanimage.takenjob import TakenJob
@@ -83,8 +84,11 @@ class _TurnWork:
         self.turn = history.turns[-1]
         self.options = self.turn.options
         self.parser = Parser()
-        for piece in pieces(self.turn.items):
-            self.parser.feed(piece)
+        try:
+            for piece in pieces(self.turn.items):
+                self.parser.feed(piece)
+        except MarkupError as error:
+            raise DataLoss(f"turn {self.turn.turn_id} is recorded as malformed markup: {error}") from error
         self.drawer = Drawer(
             runner.jobs,
             taken.tenant,
@@ -208,7 +212,7 @@ class _TurnWork:
                 grid=grid,
                 series=spec.series,
                 series_length=spec.series_length,
-                seed=self.options.sampling.seed + turn_index,
+                seed=(self.options.sampling.seed + turn_index) % (MAX_SEED + 1),
                 references=[image.index for image in self.turn.images],
             )
         )

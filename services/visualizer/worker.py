@@ -14,7 +14,14 @@ from wanimage import images
 from wanimage.blobs import Blobs
 from wanimage.images import Rgba
 from wanimage.latents import get_latent, put_latent
-from wanimage.limits import check_cells, check_sampling
+from wanimage.limits import (
+    MAX_INPUT_IMAGES,
+    MAX_OUTPUT_IMAGES,
+    MAX_SEED,
+    check_grid,
+    check_range,
+    check_sampling,
+)
 from wanimage.models.mot import Mot
 from wanimage.sampling import SamplerConfig, Solver, evaluations
 from wanimage.takenjob import TakenJob
@@ -73,12 +80,15 @@ class RenderWorker:
     async def _spec(self, tenant: str, job: jobs_pb2.RenderJob) -> RenderSpec:
         """The job as the engine takes it; checked again, since a job may come from anybody on the bus."""
         check_sampling(job.sampling, "render.sampling")
+        check_range(len(job.pictures), 1, MAX_OUTPUT_IMAGES, "render.pictures")
+        check_range(len(job.references), 0, MAX_INPUT_IMAGES, "render.references")
         pictures = []
         for index, picture in enumerate(job.pictures):
             name = f"render.pictures[{index}]"
             self.prompts.check(picture.prompt, f"{name}.prompt", picture.prompt_ids)
             grid = (picture.grid.height_cells, picture.grid.width_cells)
-            check_cells(grid, self.family.max_cells, f"{name}.grid")
+            check_grid(grid, self.family.max_cells, f"{name}.grid")
+            check_range(picture.seed, 0, MAX_SEED, f"{name}.seed")
             pictures.append(PictureSpec(prompt=picture.prompt, grid=grid, seed=picture.seed))
         references = await asyncio.gather(
             *(

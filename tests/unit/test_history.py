@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.planner.history import fold
-from wanimage.errors import InvalidInput
+from wanimage.errors import DataLoss, InvalidInput
 from wanimage.markup import ImageSpec, Text, Think
 from wanimage.v1 import events_pb2 as ev
 from wanimage.v1 import types_pb2
@@ -90,5 +90,5 @@ def test_a_turn_runs_until_an_event_ends_it(end):
 def test_a_gap_in_the_log_is_never_folded_over():
     events = log(CREATED, STARTED)
     events[1].seq = 3
-    with pytest.raises(AssertionError, match="event 3 follows 1"):
+    with pytest.raises(DataLoss, match="event 3 follows 1"):
         fold("s", events)
