@@ -8,6 +8,9 @@ raises `Unavailable` within 5 seconds, and the same `Blobs` works again once S3 
 `wan gc` (retention.py) moves what nobody refers to into `.trash/`, where it stays for a day and more. A read
 that misses a blob looks there and puts it back, so a reference written while its blob was being collected
 holds.
+raises `Unavailable` within 5 seconds, when it is full `StorageFull`, and the same `Blobs` works again once S3
+does. A transfer that is slower than `pacing.SLOWEST` ends the same way. Whatever a broken connection
+interrupts is done once more: repeating is harmless here.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ import hashlib
 import io
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,9 +27,9 @@ import minio
 import urllib3
 from minio.error import MinioException, S3Error
 
-from wanimage import telemetry
+from wanimage import pacing, telemetry
 from wanimage.config import Settings
-from wanimage.errors import DataLoss, InvalidInput, NotFound, Unavailable
+from wanimage.errors import DataLoss, InvalidInput, NotFound, StorageFull, Unavailable
 from wanimage.subjects import token
 from wanimage.v1.types_pb2 import BlobRef
 
@@ -55,6 +58,8 @@ SAFETENSORS = "application/x-safetensors"
 
 _ABSENT = ("NoSuchKey", "NoSuchObject", "NotFound")
 _OUTAGES = ("InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout")
+_FULL = ("XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded")
+"""As MinIO and Ceph say it; SeaweedFS says InternalError."""
 T = TypeVar("T")
 log = telemetry.logger(__name__)
 
@@ -85,8 +90,10 @@ class Blobs:
         retries = urllib3.Retry(
             total=None, connect=1, read=0, redirect=0, status=0, other=1, backoff_factor=0.1
         )
-        self._http = urllib3.PoolManager(
+        self._http = pacing.PacedPool(
             maxsize=THREADS,
+            blocksize=pacing.BLOCK_BYTES,
+            socket_options=pacing.SOCKET_OPTIONS,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             retries=retries,
         )
@@ -218,7 +225,12 @@ class Blobs:
     async def _call(self, key: str, operation: Callable[[], T]) -> T:
         where = f"S3 {self.endpoint}/{self.bucket}/{key}".rstrip("/")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, operation)
+            try:
+                return await self._in_thread(operation)
+            except urllib3.exceptions.HTTPError as error:
+                if not pacing.broke(error):
+                    raise
+                return await self._in_thread(operation)
         except S3Error as error:
             if error.code in _ABSENT:
                 tenant, _, digest = key.partition("/")
@@ -227,6 +239,8 @@ class Blobs:
                     digest,
                     f"tenant {tenant!r} has none of that name in bucket {self.bucket!r}; store it first",
                 ) from error
+            if error.code in _FULL:
+                raise StorageFull(where, f"{error.code}: {error.message}") from error
             if error.code in _OUTAGES:
                 raise Unavailable(where, f"{error.code}: {error.message}") from error
             if error.code == "NoSuchBucket":
@@ -240,6 +254,9 @@ class Blobs:
             raise
         except (urllib3.exceptions.HTTPError, OSError, MinioException) as error:
             raise Unavailable(where, f"{type(error).__name__}: {error}"[:200]) from error
+
+    def _in_thread(self, operation: Callable[[], T]) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, operation)
 
     def _ensure_bucket(self) -> None:
         if self._client.bucket_exists(bucket_name=self.bucket):
@@ -302,14 +319,14 @@ class Blobs:
         response = self._client.get_object(bucket_name=self.bucket, object_name=key)
         try:
             # One byte more than promised is enough to know; never read what a wrong size would make us hold.
-            data = response.read(size + 1)
+            data = pacing.read(response, size + 1)
         finally:
             response.close()
             response.release_conn()
         if len(data) != size:
             total = response.headers.get("Content-Length", f"at least {len(data)}")
             raise self._loss(key, f"expected {size} bytes, got {total}")
-        return bytes(data)
+        return data
 
     def _loss(self, key: str, what: str) -> DataLoss:
         return DataLoss(

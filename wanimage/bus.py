@@ -4,9 +4,9 @@ The names of subjects, streams and headers are in `subjects.py`. On top of this 
 wait, commit), `worker.py` (take and settle) and `sessions.py` (event logs).
 
 Every operation either succeeds, raises its own typed error, or raises `Unavailable` within
-`PATIENCE_SECONDS`. A NATS restart shorter than that is not seen by callers; after a longer one the same `Bus`
-works again by itself. Operations are repeated inside that time, so each must be harmless when done twice;
-`store` is, by its fence.
+`PATIENCE_SECONDS`; a server without room is not waited for (`StorageFull`). A NATS restart shorter than that
+is not seen by callers; after a longer one the same `Bus` works again by itself. Operations are repeated in
+that time, so each must be harmless when done twice; `store` is, by its fence.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from nats.js import api
 from wanimage import clock, telemetry
 from wanimage.cancellation import heeding
 from wanimage.config import Settings
-from wanimage.errors import Conflict, Unavailable
+from wanimage.errors import Conflict, StorageFull, Unavailable
 from wanimage.messages import Listener, Stored
 from wanimage.subjects import EXPECTED_LAST_HEADER, JOBS, MSG_ID_HEADER, stream_of, streams
 
@@ -43,6 +43,8 @@ PING_SECONDS = 2
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _STREAM_EXISTS = 10058
+_FULL = (10002, 10023, 10047, 10077)
+"""JetStream's: an account's limit, a full disk or `max_file_store`, no room for a stream, its own limit."""
 _TRANSIENT = (
     nats.errors.TimeoutError,
     nats.errors.ConnectionClosedError,
@@ -287,6 +289,8 @@ class Bus:
                 async with asyncio.timeout_at(deadline):
                     return await heeding(operation())
             except _TRANSIENT as error:
+                if isinstance(error, nats.js.errors.APIError) and error.err_code in _FULL:
+                    raise StorageFull("NATS", f"{error.err_code}: {error.description}") from error
                 if clock() + RECONNECT_SECONDS >= deadline:
                     raise Unavailable("NATS", repr(error)) from error
             await asyncio.sleep(RECONNECT_SECONDS)

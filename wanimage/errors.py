@@ -11,6 +11,7 @@ WanError                     (never raised itself)
 ├── Cancelled                CANCELLED            the client (or an operator) cancelled the work
 ├── DeadlineExceeded         DEADLINE_EXCEEDED    the deadline passed; what was committed stays
 ├── Unavailable              UNAVAILABLE          NATS or S3 does not answer; retrying may help
+│   └── StorageFull          RESOURCE_EXHAUSTED   NATS or S3 has no room; an operator must make some
 ├── DataLoss                 DATA_LOSS            stored bytes are not what their name says
 └── JobFailed                INTERNAL             a worker gave up on a job; the reason is its own
 """
@@ -116,6 +117,18 @@ class Unavailable(WanError):
 
     def __init__(self, what: str, cause: str) -> None:
         super().__init__(f"{what} does not answer ({cause}); retry, or see `wan doctor`")
+        self.what, self.cause = what, cause
+
+
+class StorageFull(Unavailable):
+    """A server this service depends on takes no more writes. Who waits out an outage waits this out too."""
+
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry_after = 10.0
+    """Seconds: room does not come as quickly as a server that is started again."""
+
+    def __init__(self, what: str, cause: str) -> None:
+        WanError.__init__(self, f"{what} is full ({cause}); nothing was written; make room, then retry")
         self.what, self.cause = what, cause
 
 

@@ -25,7 +25,7 @@ def server(settings: Settings) -> grpc.aio.Server:
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         ("grpc.max_send_message_length", MAX_SEND_BYTES),
         *KEEPALIVE,
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.so_reuseport", 0),
     ]
     return grpc.aio.server(interceptors=[Guard(keys, settings.max_deadline)], options=options)
