@@ -3,9 +3,9 @@ the bus.
 
 A render is prepared once (the frozen understanding branch reads prompts and references, clean references
 become keys and values), then stepped until done. Renders at different steps, of different sizes, with or
-without guidance and references share one batch at every evaluation; a render may join or leave between two. A
-picture does not depend on its company: noise comes from its own seed, and padding is masked (see
-`tests/unit/test_visualizer_engine.py`).
+without guidance and references share a step, and those of about a size its matrix products (`grouping.py`); a
+render may join or leave between two steps. A picture does not depend on its company: noise comes from its own
+seed, and padding is masked (see `tests/unit/test_visualizer_engine.py`).
 
 Letters: B rows (renders times guidance branches), N latent tokens of a row, L context tokens, Z latent
 channels.
@@ -13,29 +13,33 @@ channels.
 
 from __future__ import annotations
 
+import copy
 import logging
-import operator
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from services.visualizer.grouping import group
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.limits import MAX_INPUT_IMAGES, MAX_OUTPUT_IMAGES
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid
 from wanimage.models.mot import Context, Mot, stack
-from wanimage.models.precision import GAIN
+from wanimage.models.precision import GAIN, hold_linears
 from wanimage.models.understanding import Understanding, VisionInput
 from wanimage.models.vae import straight
 from wanimage.sampling import SamplerConfig, Trajectory, evaluations, guide, picture_noise
 from wanimage.weights import Family
+
+UNPROMPTED = 32
+"""Contexts without prompt and references that are kept: guidance needs one for every render of a grid."""
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +114,13 @@ class VisualizerEngine:
         self.understanding = Understanding.load(family.path / "understanding")
         self.mot = Mot.load(family.path)
         self._preview = {k: v.float() for k, v in load_file(family.path / "preview.safetensors").items()}
-        self._company: list[Context] = []
-        self._batch: Context | None = None
-        self.precision = self._faster_precision() if precision == "auto" else precision
+        self._batches: dict[tuple[int, ...], _Batch] = {}
+        self._unprompted: dict[Condition, Context] = {}
+        self.precision = "fp32"
+        if precision == "auto":
+            self._choose_precision()
+        elif precision == "bf16":
+            self._turn_to_bf16()
 
     def cost(self, spec: RenderSpec) -> int:
         """Pixel-steps: pixels of all pictures times evaluations times guidance branches, references once."""
@@ -124,32 +132,29 @@ class VisualizerEngine:
         """Check a render and read its prompts. Raises InvalidInput, naming the field."""
         self._check(spec)
         references = tuple(self.understanding.look(reference.pixels) for reference in spec.references)
-        branches = []
-        for condition in _conditions(spec, references):
-            with torch.inference_mode(), self._autocast():
-                text, layout = read(
-                    self.understanding, [condition], self.mot.config.rope, self.mot.config.text_scope
-                )
-                clean = [_tokens(reference.latents) for reference in spec.references if condition.references]
-                latents = torch.cat(clean).unsqueeze(0) if clean else None
-                branches.append(self.mot.context(text, layout, latents))
+        branches = [self._context(condition, spec) for condition in _conditions(spec, references)]
         channels = self.mot.config.latent_channels
         noise = [_tokens(picture_noise(p.seed, (channels, *p.grid))) for p in spec.pictures]
         largest = max(rows * columns for rows, columns in (p.grid for p in spec.pictures))
         return RenderState(spec, Trajectory.begin(torch.cat(noise), spec.sampler, largest), branches)
 
     def step(self, states: Sequence[RenderState]) -> None:
-        """Advance each render by one evaluation (half a Heun step), all in one batch. None may be done."""
-        context = self._together(states)
-        counts = [len(state.branches) for state in states]
-        rows = [state.path.x for state, count in zip(states, counts, strict=True) for _ in range(count)]
-        times = [state.path.t for state, count in zip(states, counts, strict=True) for _ in range(count)]
-        x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        with torch.inference_mode(), self._autocast():
-            velocities = self.mot.velocity(x, torch.tensor(times, dtype=torch.float32), context).float()
-        for state, chunk in zip(states, velocities.split(counts), strict=True):
-            branches = [row[: len(state.path.x)].clone() for row in chunk]
-            state.path.advance(_guided(branches, state.spec))
+        """Advance each render by one evaluation (half a Heun step), renders of about a size in one batch.
+
+        None may be done. All advance, or, when this raises, none.
+        """
+        assert states, "a step needs at least one render"
+        assert not any(state.done for state in states), "a finished render cannot be stepped"
+        found: list[tuple[RenderState, Tensor]] = []
+        batches: dict[tuple[int, ...], _Batch] = {}
+        for indices in group([len(s.path.x) for s in states], [len(s.branches) for s in states]):
+            some = [states[index] for index in indices]
+            batch = self._together(some)
+            batches[batch.key] = batch
+            found += zip(some, self._velocities(some, batch.context), strict=True)
+        self._batches = batches
+        for state, velocity in found:
+            state.path.advance(velocity)
 
     def preview(self, state: RenderState) -> list[np.ndarray]:
         """Rough pictures, uint8 straight RGBA `[16 gh, 16 gw, 4]`, from the present estimate of the end.
@@ -193,15 +198,42 @@ class VisualizerEngine:
         if spec.sampler.steps < 1:
             raise InvalidInput("sampling.steps", f"got {spec.sampler.steps}", "send 1 or more")
 
-    def _together(self, states: Sequence[RenderState]) -> Context:
+    def _context(self, condition: Condition, spec: RenderSpec) -> Context:
+        """What noisy tokens see under `condition`; the same for every render of a grid without prompts."""
+        unprompted = not any(condition.prompts) and not condition.references
+        if unprompted and condition in self._unprompted:
+            return self._unprompted[condition]
+        with torch.inference_mode(), self._autocast():
+            text, layout = read(
+                self.understanding, [condition], self.mot.config.rope, self.mot.config.text_scope
+            )
+            clean = [_tokens(reference.latents) for reference in spec.references if condition.references]
+            latents = torch.cat(clean).unsqueeze(0) if clean else None
+            context = self.mot.context(text, layout, latents)
+        if unprompted:
+            if len(self._unprompted) >= UNPROMPTED:
+                self._unprompted.pop(next(iter(self._unprompted)))
+            self._unprompted[condition] = context
+        return context
+
+    def _velocities(self, states: Sequence[RenderState], context: Context) -> list[Tensor]:
+        """The guided velocity `[N, Z]` of each render, from one evaluation of them all."""
+        counts = [len(state.branches) for state in states]
+        rows = [state.path.x for state, count in zip(states, counts, strict=True) for _ in range(count)]
+        times = [state.path.t for state, count in zip(states, counts, strict=True) for _ in range(count)]
+        x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        with torch.inference_mode(), self._autocast():
+            velocities = self.mot.velocity(x, torch.tensor(times, dtype=torch.float32), context).float()
+        return [
+            _guided([row[: len(state.path.x)].clone() for row in chunk], state.spec)
+            for state, chunk in zip(states, velocities.split(counts), strict=True)
+        ]
+
+    def _together(self, states: Sequence[RenderState]) -> _Batch:
         """The contexts of all branches as one batch; kept while the company stays the same."""
-        assert states, "a step needs at least one render"
-        assert not any(state.done for state in states), "a finished render cannot be stepped"
         company = [branch for state in states for branch in state.branches]
-        same = len(company) == len(self._company) and all(map(operator.is_, company, self._company))
-        if self._batch is None or not same:
-            self._company, self._batch = company, stack(company)
-        return self._batch
+        key = tuple(map(id, company))
+        return self._batches.get(key) or _Batch(key, company, stack(company))
 
     def _rough(self, latents: Tensor) -> np.ndarray:
         """`[Z, gh, gw]` through the linear preview to uint8 `[16 gh, 16 gw, 4]`."""
@@ -215,21 +247,44 @@ class VisualizerEngine:
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
-    def _faster_precision(self, tries: int = 3) -> str:
-        """Which precision steps a guided base picture sooner on this machine."""
+    def _turn_to_bf16(self) -> None:
+        self.precision = "bf16"
+        self._unprompted.clear()
+        for model in (self.understanding.model, self.mot):
+            hold_linears(model, torch.bfloat16)
+
+    def _choose_precision(self) -> None:
+        """Take the precision that steps a guided base picture sooner on this machine."""
+        exact = copy.deepcopy((self.understanding.model, self.mot))
+        seconds = {"fp32": self._seconds_a_step()}
+        self._turn_to_bf16()
+        seconds["bf16"] = self._seconds_a_step()
+        if seconds["fp32"] <= GAIN * seconds["bf16"]:
+            self.precision = "fp32"
+            self._unprompted.clear()
+            self.understanding.model, self.mot = exact
+        log.info("precision %s: %s ms a step", self.precision, {k: 1e3 * v for k, v in seconds.items()})
+
+    def _seconds_a_step(self, tries: int = 3) -> float:
         side = max(1, round(self.family.base_cells**0.5))
-        spec = RenderSpec(pictures=(PictureSpec(prompt="a fox", grid=(side, side), seed=0),))
-        seconds: dict[str, float] = {}
-        for self.precision in ("fp32", "bf16"):
-            state = self.prepare(replace(spec, sampler=replace(spec.sampler, steps=tries + 1)))
-            self.step([state])  # the first call pays for warming up
-            started = time.perf_counter()
-            for _ in range(tries):
-                self.step([state])
-            seconds[self.precision] = (time.perf_counter() - started) / tries
-        best = "bf16" if seconds["fp32"] > GAIN * seconds["bf16"] else "fp32"
-        log.info("precision %s: %s ms a step", best, {k: round(1e3 * v, 1) for k, v in seconds.items()})
-        return best
+        sampler = SamplerConfig(steps=tries + 1)
+        picture = PictureSpec(prompt="a fox", grid=(side, side), seed=0)
+        state = self.prepare(RenderSpec(pictures=(picture,), sampler=sampler))
+        self.step([state])  # the first call pays for warming up
+        started = time.perf_counter()
+        for _ in range(tries):
+            self.step([state])
+        return (time.perf_counter() - started) / tries
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Contexts evaluated together."""
+
+    key: tuple[int, ...]
+    """Identities of `company`, which stay theirs while it is held here."""
+    company: list[Context]
+    context: Context
 
 
 def _conditions(spec: RenderSpec, references: tuple[VisionInput, ...]) -> list[Condition]:

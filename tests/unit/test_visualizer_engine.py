@@ -143,3 +143,33 @@ def test_cost_counts_branches_evaluations_and_references(engine):
 def test_wrong_requests_are_refused_by_field(engine, wrong, field):
     with pytest.raises(InvalidInput, match=f"^{field}: "):
         engine.prepare(wrong)
+
+
+def test_bf16_weights_give_what_autocast_makes_of_float32_ones(engine):
+    held = VisualizerEngine(engine.family, precision="bf16")
+    cast = VisualizerEngine(engine.family, precision="fp32")
+    cast.precision = "bf16"  # autocast over float32 weights
+    for each in MANY:
+        for want, got in zip(cast.render(each), held.render(each), strict=True):
+            assert torch.equal(got, want)
+
+
+def test_a_failing_step_advances_no_render(engine, monkeypatch):
+    small, large = engine.prepare(spec()), engine.prepare(spec(picture(grid=(16, 16))))
+    velocity = engine.mot.velocity
+
+    def breaks_on_large(x, t, context):
+        if x.shape[1] == 256:
+            raise RuntimeError("no memory")
+        return velocity(x, t, context)
+
+    monkeypatch.setattr(engine.mot, "velocity", breaks_on_large)
+    with pytest.raises(RuntimeError):
+        engine.step([small, large])
+    assert (small.step, large.step) == (0, 0)
+
+
+def test_the_context_without_a_prompt_is_read_once_a_grid(engine):
+    first, second = (engine.prepare(spec(picture(prompt, (5, 7)))) for prompt in ("a fox", "an owl"))
+    assert first.branches[1] is second.branches[1]
+    assert first.branches[0] is not second.branches[0]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
 
 ROUNDS = 3
 GAIN = 1.25
@@ -26,6 +27,19 @@ def faster_dtype(work: Callable[[], object]) -> torch.dtype:
 def computing_in(dtype: torch.dtype) -> AbstractContextManager[object]:
     """Inference on the CPU in `dtype`, over float32 weights."""
     return torch.autocast("cpu", dtype=dtype) if dtype != torch.float32 else nullcontext()
+
+
+def hold_linears(model: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the weights of all linear layers of a frozen model in `dtype`, in place.
+
+    Autocast makes the same numbers anew from float32 weights at every call, whatever the size of the batch.
+    All else stays as it is (also an embedding tied to a linear layer), and so do results, to the bit.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight = nn.Parameter(module.weight.to(dtype), requires_grad=False)
+            if module.bias is not None:
+                module.bias = nn.Parameter(module.bias.to(dtype), requires_grad=False)
 
 
 @torch.inference_mode()
