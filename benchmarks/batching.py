@@ -27,7 +27,7 @@ import torch
 
 from services.vae.engine import VaeEngine
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
-from services.visualizer.steploop import StepLoop
+from services.visualizer.steploop import StepLoop, Ticket
 from wanimage.config import Settings
 from wanimage.sampling import SamplerConfig
 from wanimage.weights import Family
@@ -46,11 +46,15 @@ SHAPES = ((256, 256), (256, 2048), (1024, 256))
 
 
 class WholeBatches(StepLoop):
-    """Whole-request batching: nobody joins a batch that has begun."""
+    """Whole-request batching: nobody joins a batch that has begun, and it ends with its last render."""
 
-    def _admit(self) -> None:
-        if not self._active:
-            super()._admit()
+    _batch: tuple[Ticket, ...] = ()
+
+    def _choose(self) -> list[Ticket]:
+        going_on = [ticket for ticket in self._batch if ticket in self._active]
+        if not going_on:
+            self._batch = tuple(super()._choose())
+        return going_on or list(self._batch)
 
 
 Maker = Callable[[VisualizerEngine], StepLoop]

@@ -12,6 +12,7 @@ delay) is found by listing the queue's subjects every `POLL_SECONDS`.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import nats.errors
@@ -62,8 +63,11 @@ class FairQueue:
         """Book a taken job's cost; until then it counts as free."""
         self._served[tenant] = self._served.get(tenant, self._clock) + cost
 
-    async def take(self, timeout: float) -> Msg | None:
-        """The next job's message, or None after `timeout` seconds or at `wake()`. Raises Unavailable."""
+    async def take(self, timeout: float, may_take: Callable[[str], bool] = lambda tenant: True) -> Msg | None:
+        """The next job's message of a tenant that `may_take`, or None after `timeout` seconds or at `wake()`.
+
+        Raises Unavailable.
+        """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         while True:
@@ -71,9 +75,9 @@ class FairQueue:
             if clock() >= self._listed_at + POLL_SECONDS:
                 await self._list_tenants()
                 self._listed_at = clock()
-            while self._ready:
+            while ready := [tenant for tenant in self._ready if may_take(tenant)]:
                 # Forgotten before the pull, so that a wake-up during the pull is not.
-                tenant = min(self._ready, key=lambda each: self._served[each])
+                tenant = min(ready, key=lambda each: self._served[each])
                 self._ready.discard(tenant)
                 if message := await self._pull(tenant):
                     self._clock = max(self._clock, self._served[tenant])
@@ -87,7 +91,7 @@ class FairQueue:
                     await self._wake.wait()
             except TimeoutError:
                 continue
-            if not self._ready:
+            if not any(map(may_take, self._ready)):
                 return None
 
     async def _on_queued(self, message: Msg) -> None:

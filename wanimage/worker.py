@@ -42,6 +42,8 @@ MAX_DELIVER = 5
 HEARTBEATS_PER_ACK_WAIT = 5
 TAKE_SECONDS = 60.0
 HELD_RESULT_PAUSE_SECONDS = 0.5
+RESERVED = 0.25
+"""Share of the slots kept for tenants of whom nothing is held: who sends most must not hold them all."""
 
 log = telemetry.logger(__name__)
 
@@ -153,7 +155,7 @@ class Worker:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left):
                         await self._room.wait()
-            elif message := await self._queue.take(left):
+            elif message := await self._queue.take(left, self._may_take):
                 if taken := await self._accept(message):
                     return taken
                 continue
@@ -302,6 +304,10 @@ class Worker:
             with suppress(nats.errors.Error):
                 await message.ack()
 
+    def _may_take(self, tenant: str) -> bool:
+        held = any(taken.tenant == tenant for taken in self._active.values())
+        return len(self._active) < self._slots - (int(self._slots * RESERVED) if held else 0)
+
     def _hold(self, taken: TakenJob) -> None:
         self._active[id(taken)] = taken
         self._idle.clear()
@@ -312,6 +318,7 @@ class Worker:
         self._active.pop(id(taken), None)
         if len(self._active) < self._slots:
             self._room.set()
+            self._queue.wake()  # a tenant that had its share may take again
         if not self._active:
             self._idle.set()
 

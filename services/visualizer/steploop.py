@@ -1,9 +1,13 @@
 """The visualizer's engine thread: renders join and leave between denoising steps.
 
 One thread owns the engine and does nothing but steps; the event loop talks to it through `Ticket`s. At
-every step boundary the loop drops tickets whose caller left, lets waiting ones in while there is room, and
-hands out what is finished. So a cancelled render costs at most one step more, and a small picture never
-waits for a large one.
+every step boundary the loop drops tickets whose caller left, chooses who takes part in the next step, and
+hands out what is finished. So a cancelled render costs at most one step more.
+
+Who takes part: renders of the tenants that were served least of late, the oldest first, as many as there is
+room for. A tenant far ahead of the others sits out until they have caught up; so somebody who sends one small
+picture does not share every step with somebody who sends a hundred large ones. More than `MAX_CELLS` in a
+step would gain nothing (benchmarks/README.md), and everybody would finish last.
 """
 
 import asyncio
@@ -24,8 +28,13 @@ from wanimage.images import Rgba
 TELL_SECONDS = 0.1
 """Least time between two reports of one render. Each report wakes five processes, and on two cores that
 interrupts the step; a small render's dozen steps take 0.2 s."""
-MAX_CELLS = 1024
-"""Cells denoised in one step: 16 base pictures. A single render may be larger; it then runs alone."""
+MAX_CELLS = 512
+"""Cells denoised in one step: 8 base pictures, each twice for guidance. A larger render runs alone."""
+SLACK_CELLS = 4096
+"""How far a tenant may be ahead of another, in cells times steps, before it sits out: about five base
+pictures. Within it all share their steps, which is what makes batching pay."""
+HALF_LIFE_SECONDS = 10.0
+"""What a tenant was served is forgotten by half in this time."""
 
 log = telemetry.logger(__name__)
 
@@ -39,6 +48,7 @@ class Ticket:
     """One render on its way through the engine thread."""
 
     spec: RenderSpec
+    tenant: str
     on_step: OnStep
     previews: bool
     loop: asyncio.AbstractEventLoop
@@ -82,6 +92,7 @@ class StepLoop:
         self._engine, self._max_cells = engine, max_cells
         self._inbox: deque[Ticket] = deque()
         self._active: list[Ticket] = []
+        self._ledger = _Ledger()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -100,14 +111,16 @@ class StepLoop:
             self._changed.notify()
         self._thread.join()
 
-    async def render(self, spec: RenderSpec, on_step: OnStep, *, previews: bool = False) -> list[Tensor]:
+    async def render(
+        self, spec: RenderSpec, on_step: OnStep, *, tenant: str = "", previews: bool = False
+    ) -> list[Tensor]:
         """Denoise `spec`; returns the latents `[Z, h, w]` of its pictures. Cancelling the caller frees its
         place at the next step boundary.
 
         Raises what the engine raised for this task alone.
         """
         loop = asyncio.get_running_loop()
-        ticket = Ticket(spec, on_step, previews, loop, loop.create_future())
+        ticket = Ticket(spec, tenant, on_step, previews, loop, loop.create_future())
         with self._changed:
             self._inbox.append(ticket)
             self._changed.notify()
@@ -122,8 +135,8 @@ class StepLoop:
         while self._wait_for_work():
             self._drop_left()
             self._admit()
-            if self._active:
-                self._step()
+            if company := self._ready(self._choose()):
+                self._step(company)
                 self._hand_out()
         for ticket in [*self._active, *self._inbox]:
             ticket.settle(Cancelled("the visualizer is stopping"))
@@ -137,58 +150,91 @@ class StepLoop:
         self._active = [ticket for ticket in self._active if not ticket.left]
 
     def _admit(self) -> None:
-        """Let waiting renders in, in order, while they fit; one always fits."""
-        while True:
-            with self._changed:
-                if not self._inbox:
-                    return
-                used = sum(ticket.spec.cells for ticket in self._active)
-                if self._active and used + self._inbox[0].spec.cells > self._max_cells:
-                    return
-                ticket = self._inbox.popleft()
-            if ticket.left:
-                continue
-            try:
-                ticket.state = self._engine.prepare(ticket.spec)
-            except Exception as error:  # this task's alone: its worker reports it
-                ticket.settle(error)
-            else:
-                self._active.append(ticket)
+        with self._changed:
+            self._active += [ticket for ticket in self._inbox if not ticket.left]
+            self._inbox.clear()
 
-    def _step(self) -> None:
-        """One model evaluation for all; when that fails, each alone, so that one bad render ends only
-        itself."""
-        self.largest_batch = max(self.largest_batch, len(self._active))
-        try:
-            self._engine.step([_state(ticket) for ticket in self._active])
-        except Exception as error:
-            log.warning("batched_step_failed", renders=len(self._active), error=repr(error))
-            self._active = [ticket for ticket in self._active if self._step_alone(ticket)]
-        self.steps += 1
+    def _choose(self) -> list[Ticket]:
+        """Who takes part in the next step, in the order of the module's head."""
+        self._ledger.forget()
+        served = {ticket.tenant: self._ledger.served(ticket.tenant) for ticket in self._active}
+        company: list[Ticket] = []
+        used = 0
+        for ticket in sorted(self._active, key=lambda each: served[each.tenant]):  # stable: oldest first
+            ahead = served[ticket.tenant] - min(served.values())
+            fits = used + ticket.spec.cells <= self._max_cells
+            if not company or (fits and ahead <= SLACK_CELLS):
+                company.append(ticket)
+                used += ticket.spec.cells
+        return company
 
-    def _step_alone(self, ticket: Ticket) -> bool:
+    def _ready(self, company: list[Ticket]) -> list[Ticket]:
+        """Of these, those that are prepared or can be."""
+        return [ticket for ticket in company if ticket.state is not None or self._prepare(ticket)]
+
+    def _prepare(self, ticket: Ticket) -> bool:
         try:
-            self._engine.step([_state(ticket)])
-        except Exception as error:
-            ticket.settle(error)
+            ticket.state = self._engine.prepare(ticket.spec)
+        except Exception as error:  # this task's alone: its worker reports it
+            self._end(ticket, error)
             return False
         return True
 
+    def _end(self, ticket: Ticket, result: list[Tensor] | BaseException) -> None:
+        ticket.settle(result)
+        self._active.remove(ticket)
+
+    def _step(self, company: list[Ticket]) -> None:
+        """One step for these; when that fails, each alone, so that one bad render ends only itself."""
+        self.largest_batch = max(self.largest_batch, len(company))
+        try:
+            self._engine.step([_state(ticket) for ticket in company])
+        except Exception as error:
+            log.warning("batched_step_failed", renders=len(company), error=repr(error))
+            for ticket in company:
+                self._step_alone(ticket)
+        for ticket in company:
+            self._ledger.add(ticket.tenant, ticket.spec.cells)
+        self.steps += 1
+
+    def _step_alone(self, ticket: Ticket) -> None:
+        try:
+            self._engine.step([_state(ticket)])
+        except Exception as error:
+            self._end(ticket, error)
+
     def _hand_out(self) -> None:
-        going_on = []
-        for ticket in self._active:
+        for ticket in [each for each in self._active if each.state is not None]:
             state = _state(ticket)
             try:
                 if state.step > ticket.told and time.monotonic() >= ticket.next_tell:
                     previews = self._engine.preview(state) if ticket.previews else ()
                     ticket.tell(state.step, state.steps, previews)
                 if state.done:
-                    ticket.settle(self._engine.finish(state))
-                else:
-                    going_on.append(ticket)
+                    self._end(ticket, self._engine.finish(state))
             except Exception as error:
-                ticket.settle(error)
-        self._active = going_on
+                self._end(ticket, error)
+
+
+class _Ledger:
+    """What tenants were served of late, in cells times steps."""
+
+    def __init__(self) -> None:
+        self._served: dict[str, float] = {}
+        self._at = time.monotonic()
+
+    def forget(self) -> None:
+        """Let what was served count less, the longer ago it was."""
+        now = time.monotonic()
+        kept = 0.5 ** ((now - self._at) / HALF_LIFE_SECONDS)
+        self._at = now
+        self._served = {tenant: cells * kept for tenant, cells in self._served.items() if cells * kept >= 1}
+
+    def served(self, tenant: str) -> float:
+        return self._served.get(tenant, 0.0)
+
+    def add(self, tenant: str, cells: int) -> None:
+        self._served[tenant] = self.served(tenant) + cells
 
 
 def _state(ticket: Ticket) -> RenderState:

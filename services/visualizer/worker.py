@@ -70,7 +70,7 @@ class RenderWorker:
         job = taken.job.render
         spec = await self._spec(taken.tenant, job)
         reporter = _Reporter(taken)
-        latents = await self.loop.render(spec, reporter.on_step, previews=job.previews)
+        latents = await self.loop.render(spec, reporter.on_step, tenant=taken.tenant, previews=job.previews)
         stored = [
             await put_latent(self.blobs, taken.tenant, latent.numpy(), self.family.digest)
             for latent in latents

@@ -81,10 +81,12 @@ async def loop(engine: CountingEngine) -> AsyncIterator[StepLoop]:
     await asyncio.to_thread(running.stop)
 
 
-def start(loop: StepLoop, prompt: str, *, steps: int = 3, cells: int = 1) -> asyncio.Task[list[torch.Tensor]]:
+def start(
+    loop: StepLoop, prompt: str, *, steps: int = 3, cells: int = 1, tenant: str = ""
+) -> asyncio.Task[list[torch.Tensor]]:
     picture = PictureSpec(prompt=prompt, grid=(1, cells), seed=0)
     spec = RenderSpec(pictures=(picture,), sampler=SamplerConfig(steps=steps))
-    return asyncio.create_task(loop.render(spec, lambda *_: None))
+    return asyncio.create_task(loop.render(spec, lambda *_: None, tenant=tenant))
 
 
 async def test_a_late_render_joins_between_two_steps(loop: StepLoop, engine: CountingEngine) -> None:
@@ -115,6 +117,48 @@ async def test_a_render_larger_than_the_room_runs_alone(loop: StepLoop, engine: 
 
     assert float(latent.max()) == 2
     assert engine.companies == [["large"], ["large"]]
+
+
+async def test_a_tenant_far_ahead_sits_out_until_the_other_has_caught_up(
+    loop: StepLoop, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steploop, "SLACK_CELLS", 2)
+    flood = [start(loop, f"big {number}", steps=6, tenant="big") for number in range(4)]
+    await eventually(lambda: engine.waiting)
+    engine.permits.release()
+    await eventually(lambda: len(engine.companies) == 1 and engine.waiting)  # big was served 3 cells of 6
+    small = start(loop, "small", steps=3, tenant="small")
+    await asyncio.sleep(0)
+    engine.permits.release(100)
+    await asyncio.gather(small, *flood)
+
+    joined = [company for company in engine.companies if "small" in company]
+    assert joined[:2] == [["small"]] * 2  # big is 6 cells ahead, then 5
+    assert max(len(company) for company in engine.companies) == 3
+
+
+async def test_tenants_that_were_served_alike_share_their_steps(
+    loop: StepLoop, engine: CountingEngine
+) -> None:
+    both = [start(loop, name, tenant=name) for name in ("one", "two")]
+    await asyncio.sleep(0)
+    engine.permits.release(10)
+    await asyncio.gather(*both)
+
+    assert ["one", "two"] in engine.companies
+
+
+def test_what_a_tenant_was_served_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    monkeypatch.setattr(steploop, "time", SimpleNamespace(monotonic=lambda: clock))
+    ledger = steploop._Ledger()
+    ledger.add("big", 1000)
+    clock = steploop.HALF_LIFE_SECONDS
+    ledger.forget()
+    assert ledger.served("big") == pytest.approx(500)
+    clock *= 20
+    ledger.forget()
+    assert ledger._served == {}
 
 
 async def test_a_left_render_takes_no_further_step(loop: StepLoop, engine: CountingEngine) -> None:

@@ -145,7 +145,8 @@ class Mot(nn.Module):
         latents `[B, C, Z]`, needed iff the layout has clean tokens.
         """
         assert len(text) == self.config.depth, (len(text), self.config.depth)
-        dtype = self.blocks[0].table.dtype  # linear layers may be held in another (precision.py)
+        # Not of a linear layer, which may be held in another (precision.py).
+        dtype = next(self.blocks[0].parameters(recurse=False)).dtype
         text = self._connected(text, layout)
         table = rope_table(layout.context.positions, self.config.rope)
         pairs = [(rotate(k.to(dtype), table), v.to(dtype)) for k, v in text]
