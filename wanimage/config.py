@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping process may finish what it began."""
     max_pending_jobs: int = Field(default=256, ge=1)
-    """Jobs of one kind that may wait before submissions are refused."""
+    """Jobs of one kind that may wait before requests are refused, however fast they are worked off."""
+    max_wait: float = Field(default=30.0, gt=0)
+    """Seconds of work, at the rate it was done lately, that may wait before requests are refused."""
     ack_wait: float = Field(default=10.0, gt=1)
     """Seconds without a heartbeat after which a job is given to another worker."""
     max_deliver: int = Field(default=5, ge=1)

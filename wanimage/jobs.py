@@ -17,7 +17,7 @@ A job is named by its content (`job_id`), and its outcome is one `JobResult` und
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 
@@ -25,6 +25,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from wanimage import clock, telemetry
+from wanimage.admission import DEFAULT_MAX_PENDING, DEFAULT_MAX_WAIT_SECONDS, Admission
 from wanimage.bus import Bus
 from wanimage.errors import (
     Cancelled,
@@ -32,13 +33,12 @@ from wanimage.errors import (
     DataLoss,
     DeadlineExceeded,
     NotFound,
-    Overloaded,
     WanError,
     restore,
 )
 from wanimage.messages import Stored
 from wanimage.references import blob_refs
-from wanimage.subjects import ATTEMPT_HEADER, FAMILY_HEADER, JOBS, RESULTS, token
+from wanimage.subjects import ATTEMPT_HEADER, FAMILY_HEADER, RESULTS, token
 from wanimage.v1.jobs_pb2 import Job, JobCancel, JobProgress, JobResult
 from wanimage.v1.types_pb2 import BlobRef, Failure
 
@@ -48,8 +48,6 @@ RECHECK_SECONDS = 2.0
 """How often a waiter reads the result although nothing woke it (a wake-up is lost when NATS restarts)."""
 RESUBMISSIONS = 3
 """How often `run` submits again after somebody else's cancellation or shorter deadline ended an equal job."""
-DEFAULT_MAX_PENDING = 256
-RETRY_AFTER_SECONDS = 2.0
 
 log = telemetry.logger(__name__)
 
@@ -159,21 +157,26 @@ class Jobs:
         bus: Bus,
         *,
         max_pending: int = DEFAULT_MAX_PENDING,
-        max_pending_per_tenant: int | None = None,
+        max_wait: float = DEFAULT_MAX_WAIT_SECONDS,
         holds: Callable[[str, BlobRef], Awaitable[bool]] | None = None,
     ) -> None:
-        """`max_pending` bounds the jobs of one kind, waiting or being worked on; a tenant may hold half of
-        them. `holds(tenant, blob)` is asked of every blob of an earlier result before it is served."""
+        """The limits are those of `Admission`, for each kind. `holds(tenant, blob)` is asked of every blob of
+        an earlier result before it is served."""
         self.bus = bus
-        self._max_pending = max_pending
         self._holds = holds
-        self._max_per_tenant = max_pending_per_tenant or max(1, max_pending // 2)
+        self._admissions = {
+            kind: Admission(bus, kind, max_pending=max_pending, max_wait=max_wait) for kind in KINDS
+        }
+
+    def place(self, kind: str, tenant: str) -> AbstractAsyncContextManager[None]:
+        """A place in a kind's queue: what a front asks for before it takes a request on (`admission.py`)."""
+        return self._admissions[kind].place(tenant)
 
     async def submit(self, job: Job) -> Submission:
         """Queue a job unless an equal one has succeeded or is queued already.
 
-        Raises Overloaded (with `retry_after`) when the kind's queue is full, DeadlineExceeded when the job's
-        time is over already, Unavailable.
+        Never refused for the load: whose request it belongs to was asked (`place`). Raises DeadlineExceeded
+        when the job's time is over already, Unavailable.
         """
         if seconds_left(job) <= 0:
             raise DeadlineExceeded(
@@ -185,7 +188,6 @@ class Jobs:
                 return Submission(job, held.attempt, held.result)
             await self._revoke(held, lost)
         attempt = held.attempt + 1 if held else 1
-        await self._admit(kind_of(job), job.tenant)
         await self.bus.store(
             f"wan.jobs.{kind_of(job)}.{job.tenant}",
             job.SerializeToString(),
@@ -213,16 +215,6 @@ class Jobs:
                 expected_last=held.revision,
                 headers={ATTEMPT_HEADER: str(held.attempt)},
             )
-
-    async def _admit(self, kind: str, tenant: str) -> None:
-        # Two submitters may pass together: the limit is a brake, not a promise.
-        waiting = await self.bus.subjects(JOBS, f"wan.jobs.{kind}.*")
-        if waiting.get(f"wan.jobs.{kind}.{tenant}", 0) >= self._max_per_tenant:
-            raise Overloaded(
-                f"tenant {tenant}'s share of the {kind} queue", self._max_per_tenant, RETRY_AFTER_SECONDS
-            )
-        if sum(waiting.values()) >= self._max_pending:
-            raise Overloaded(f"the {kind} queue", self._max_pending, RETRY_AFTER_SECONDS)
 
     async def result(self, submission: Submission) -> JobResult:
         """Wait for the outcome, until the job's deadline.

@@ -188,9 +188,8 @@ async def _connected(service: Service, settings: Settings, family: Family) -> As
         await _patiently(lambda: Bus.connect(settings, name=name)) as bus,
         await _patiently(lambda: Blobs.connect(settings)) as blobs,
     ):
-        yield Ground(
-            settings, family, bus, blobs, Jobs(bus, max_pending=settings.max_pending_jobs, holds=blobs.holds)
-        )
+        jobs = Jobs(bus, max_pending=settings.max_pending_jobs, max_wait=settings.max_wait, holds=blobs.holds)
+        yield Ground(settings, family, bus, blobs, jobs)
 
 
 async def _patiently(connect: Callable[[], Awaitable[T]]) -> T:

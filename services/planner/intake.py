@@ -52,6 +52,17 @@ class Intake:
         Overloaded, Unavailable.
         """
         self._check(user, options)
+        async with self.jobs.place("turn", tenant):
+            return await self._start(tenant, session_id, user, options, seconds)
+
+    async def _start(
+        self,
+        tenant: str,
+        session_id: str,
+        user: types_pb2.UserMessage,
+        options: types_pb2.TurnOptions,
+        seconds: float,
+    ) -> tuple[SessionLog, str, int]:
         log, history = await self.history(tenant, session_id) if session_id else (None, None)
         if log and history and history.running and await self.resume(tenant, log, history):
             raise Conflict(

@@ -29,17 +29,19 @@ class VaeService(vae_pb2_grpc.VaeServiceServicer):
     ) -> vae_pb2.EncodeResponse:
         """Picture to latent. Nothing is stored unless every field is good."""
         caller = rpc.caller(context)
+        async with self.ground.jobs.place("encode", caller.tenant):
+            grid, job = await self._encode_job(request, caller)
+        result = await self.ground.jobs.run(job)
+        return vae_pb2.EncodeResponse(latent=result.encode.latent, grid=grid)
+
+    async def _encode_job(
+        self, request: vae_pb2.EncodeRequest, caller: rpc.Caller
+    ) -> tuple[types_pb2.Grid, jobs_pb2.Job]:
         upload = await check_upload(self.ground.blobs, caller.tenant, request.image, "image")
         grid = _grid(request, upload)
         image = await store_upload(self.ground.blobs, caller.tenant, upload)
-        job = make_job(
-            caller.tenant,
-            self.ground.family.digest,
-            jobs_pb2.EncodeJob(image=image, grid=grid),
-            caller.seconds_left(),
-        )
-        result = await self.ground.jobs.run(job)
-        return vae_pb2.EncodeResponse(latent=result.encode.latent, grid=grid)
+        payload = jobs_pb2.EncodeJob(image=image, grid=grid)
+        return grid, make_job(caller.tenant, self.ground.family.digest, payload, caller.seconds_left())
 
     async def Decode(
         self, request: vae_pb2.DecodeRequest, context: grpc.aio.ServicerContext
@@ -48,7 +50,8 @@ class VaeService(vae_pb2_grpc.VaeServiceServicer):
         caller = rpc.caller(context)
         limits.check_format(request.format, types_pb2.Background(), "format")
         family = self.ground.family.digest
-        await latents.get_latent(self.ground.blobs, caller.tenant, request.latent, family, "latent")
+        async with self.ground.jobs.place("decode", caller.tenant):
+            await latents.get_latent(self.ground.blobs, caller.tenant, request.latent, family, "latent")
         payload = jobs_pb2.DecodeJob(latent=request.latent, format=request.format)
         result = await self.ground.jobs.run(make_job(caller.tenant, family, payload, caller.seconds_left()))
         decoded = result.decode

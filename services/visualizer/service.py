@@ -46,7 +46,6 @@ class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
         caller = rpc.caller(context)
         call = _Call(self.ground, caller.tenant, caller.seconds_left)
         grid = check_request(request, self.ground.family, self.prompts)
-        uploads = await check_uploads(self.ground.blobs, caller.tenant, request.references, "references")
         progress: asyncio.Queue[jobs_pb2.JobProgress] = asyncio.Queue()
 
         async def keep(message: jobs_pb2.JobProgress) -> None:
@@ -54,7 +53,7 @@ class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
                 progress.get_nowait()
             progress.put_nowait(message)
 
-        drawing = asyncio.create_task(call.draw(request, grid, uploads, keep))
+        drawing = asyncio.create_task(call.draw(request, grid, keep))
         try:
             while not drawing.done():
                 waiting = asyncio.create_task(progress.get())
@@ -111,11 +110,13 @@ class _Call:
         self,
         request: visualizer_pb2.RenderRequest,
         grid: tuple[int, int],
-        uploads: Sequence[Upload],
         on_progress: OnProgress,
     ) -> visualizer_pb2.RenderOutput:
-        """Raise the error of the job that failed; cancelling cancels the jobs under way."""
-        references = await asyncio.gather(*(self._reference(upload) for upload in uploads))
+        """Raise what is wrong with the references, Overloaded, or the error of the job that failed;
+        cancelling cancels the jobs under way."""
+        async with self.ground.jobs.place("render", self.tenant):
+            uploads = await check_uploads(self.ground.blobs, self.tenant, request.references, "references")
+            references = await asyncio.gather(*(self._reference(upload) for upload in uploads))
         job = render_job(request, grid, references)
         rendered = (await self._run(job, "render", on_progress)).render
         decoded: Sequence[jobs_pb2.DecodeResult | None] = [None] * len(rendered.latents)

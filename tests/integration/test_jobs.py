@@ -8,12 +8,12 @@ import pytest
 from tests.conftest import eventually
 from tests.decode_jobs import FAMILY, decode_job, decoded, running
 from wanimage.bus import Bus
-from wanimage.errors import DataLoss, DeadlineExceeded, InvalidInput, JobFailed, Overloaded, Unavailable
-from wanimage.jobs import Jobs, failure, job_id, make_job
+from wanimage.errors import DataLoss, DeadlineExceeded, InvalidInput, JobFailed, Unavailable
+from wanimage.jobs import Jobs, failure, job_id
 from wanimage.stack import NatsServer
 from wanimage.subjects import JOBS
 from wanimage.takenjob import TakenJob
-from wanimage.v1.jobs_pb2 import DecodeJob, DecodeResult, EncodeJob, JobProgress, JobResult
+from wanimage.v1.jobs_pb2 import DecodeJob, DecodeResult, JobProgress, JobResult
 from wanimage.v1.types_pb2 import BlobRef
 
 
@@ -100,21 +100,6 @@ async def test_failure_of_an_old_attempt_does_not_end_a_newer_one(jobs: Jobs) ->
 
     assert submission.attempt == 2
     assert (await waiting).decode == decoded()
-
-
-async def test_submit_refuses_when_the_queue_is_full(bus: Bus) -> None:
-    jobs = Jobs(bus, max_pending=3, max_pending_per_tenant=2)
-    await jobs.submit(decode_job("a"))
-    await jobs.submit(decode_job("b"))
-    with pytest.raises(Overloaded, match="tenant acme's share of the decode queue is full") as caught:
-        await jobs.submit(decode_job("c"))
-    assert caught.value.retry_after > 0
-
-    await jobs.submit(decode_job("a", tenant="other"))
-    with pytest.raises(Overloaded, match="the decode queue is full"):
-        await jobs.submit(decode_job("b", tenant="third"))
-    encode = make_job("acme", FAMILY, EncodeJob(image=BlobRef(sha256="a" * 64)), 60)
-    assert (await jobs.submit(encode)).attempt == 1
 
 
 async def test_result_ends_at_the_deadline_when_no_worker_exists(jobs: Jobs) -> None:

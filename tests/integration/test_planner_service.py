@@ -19,6 +19,7 @@ from tests.fronts import KEY, Stored, calling, for_tenants
 from tests.scripted import InstantDrawing, ScriptedEngine
 from wanimage import rpc, serve
 from wanimage.config import Settings
+from wanimage.errors import Overloaded
 from wanimage.sessions import Sessions
 from wanimage.stack import LocalStack
 from wanimage.v1 import events_pb2, planner_pb2, planner_pb2_grpc, types_pb2
@@ -221,6 +222,26 @@ async def test_the_deadline_ends_a_turn_with_turn_failed(stub):
     assert ended.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     events = await watched(stub, session)
     assert events[-1].turn_failed.failure.reason == "DeadlineExceeded"
+
+
+async def test_a_turn_refused_for_the_load_leaves_nothing_behind(planner, stub, settings):
+    jobs = planner.ground.jobs
+    before = await Stored.now(settings, planner.ground.bus, TENANT)
+    png = io.BytesIO()
+    Pillow.new("RGB", (64, 64), "red").save(png, "PNG")
+    async with AsyncExitStack() as held:
+        with pytest.raises(Overloaded):
+            while True:
+                await held.enter_async_context(jobs.place("turn", TENANT))
+        refused = rpc.error_details(
+            await refusal(stub.Generate(with_images(png.getvalue()), timeout=SECONDS))
+        )
+    assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused.retry_after > 0
+    assert await Stored.now(settings, planner.ground.bus, TENANT) == before
+    sessions = await planner.ground.bus.subjects("SESSIONS", f"wan.session.{TENANT}.*")
+    assert (await told(stub, asking()))[-1].HasField("turn_finished")
+    assert len(await planner.ground.bus.subjects("SESSIONS", f"wan.session.{TENANT}.*")) == len(sessions) + 1
 
 
 def bomb() -> bytes:

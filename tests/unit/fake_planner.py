@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 
 import grpc
 import numpy as np
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image
 
+from wanimage.errors import Overloaded, WanError
+from wanimage.rpc.details import DETAILS_KEY, details_of
 from wanimage.v1 import events_pb2, planner_pb2, planner_pb2_grpc, types_pb2
 
 CHUNK = 1000
@@ -61,6 +65,9 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         self.blobs: dict[str, bytes] = {}
         self.turns: dict[str, ScriptedTurn] = {}
         self.corrupt = False
+        self.full_for = 0
+        """Turns to refuse because of the load."""
+        self.retry_after = 0.01
         self._names = itertools.count(1)
 
     def __enter__(self) -> "FakePlanner":
@@ -119,6 +126,11 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
     def Generate(self, request, context):
         self.requests.append(request)
         self.metadata.append({key: value for key, value in context.invocation_metadata()})
+        if self.full_for:
+            self.full_for -= 1
+            refused = Overloaded("the turn queue", 1, self.retry_after)
+            context.set_trailing_metadata(((DETAILS_KEY, trailer(refused, "r1").SerializeToString()),))
+            context.abort(refused.status, str(refused))
         if request.session_id and request.session_id not in self.logs:
             context.abort(grpc.StatusCode.NOT_FOUND, f"no session {request.session_id!r}; list them")
         session = request.session_id or f"s{next(self._names)}"
@@ -185,6 +197,15 @@ class FakePlanner(planner_pb2_grpc.PlannerServiceServicer):
         return planner_pb2.Session(
             session_id=name, last_seq=len(log), turns=len(started), images=images, title=title
         )
+
+
+def trailer(error: WanError, request_id: str) -> status_pb2.Status:
+    """What the services send beside an error's status."""
+    details = []
+    for each in details_of(error, request_id):
+        details.append(AnyMessage())
+        details[-1].Pack(each)
+    return status_pb2.Status(code=error.status.value[0], message=str(error), details=details)
 
 
 def story(turn: ScriptedTurn) -> Iterator:

@@ -191,6 +191,25 @@ def test_a_line_that_stays_broken_ends_with_1(tmp_path, monkeypatch):
     assert "wan sessions show" in result.stderr
 
 
+def test_a_turn_refused_for_the_load_is_sent_again_when_the_service_says(tmp_path):
+    with FakePlanner(story) as planner:
+        planner.full_for = 2
+        result = generate(planner, tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert len(planner.requests) == 3
+    assert len(json.loads(result.stdout)["images"]) == 2
+    assert "the service is full" in result.stderr
+
+
+def test_a_wait_longer_than_the_deadline_is_not_begun(tmp_path):
+    with FakePlanner(story) as planner:
+        planner.full_for, planner.retry_after = 1, 10_000.0
+        result = generate(planner, tmp_path, "--json")
+    assert result.exit_code == 1
+    assert len(planner.requests) == 1
+    assert "retry after 10000 s" in result.stderr
+
+
 def test_a_picture_whose_hash_differs_is_not_saved(planner, tmp_path):
     planner.corrupt = True
     result = generate(planner, tmp_path, "--json")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from wanimage import rpc
-from wanimage.cli.report import Stop, explain
+from wanimage.cli.report import Stop, err, explain
 from wanimage.cli.turn import ENDS
 from wanimage.v1 import events_pb2, planner_pb2, planner_pb2_grpc, types_pb2
 
@@ -50,6 +50,8 @@ class PlannerClient:
         """Run one turn; yields its events, to the one that ends it.
 
         A turn outlives its stream: a line that breaks after the first stored event is taken up with `Watch`.
+        One that is refused because the service is full is sent again when the service says, while time is
+        left for it.
         """
         user = types_pb2.UserMessage(text=text, images=images)
         request = planner_pb2.GenerateRequest(session_id=session, user=user, options=options)
@@ -66,9 +68,23 @@ class PlannerClient:
                         return
             except grpc.RpcError as error:
                 broken = error
+            if broken is not None and await self._waited_for_room(seen, broken, deadline):
+                stream = self._stub.Generate(request, timeout=max(0.001, deadline - time.monotonic()))
+                continue
             await self._pause_or_raise(seen, broken)
             watch = planner_pb2.WatchRequest(session_id=seen.session, after_seq=seen.seq, until_idle=True)
             stream = self._stub.Watch(watch, timeout=max(0.001, deadline - time.monotonic()))
+
+    async def _waited_for_room(self, seen: "_Seen", error: grpc.RpcError, deadline: float) -> bool:
+        """Whether the turn was refused for the load, and the wait that was asked for is over."""
+        wait = rpc.error_details(error).retry_after
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or seen.seq or wait is None:
+            return False
+        if time.monotonic() + wait >= deadline:
+            return False
+        err().print(f"the service is full; trying again in {wait:.1f} s")
+        await asyncio.sleep(wait)
+        return True
 
     async def _pause_or_raise(self, seen: "_Seen", broken: grpc.RpcError | None) -> None:
         resumable = bool(seen.seq) and seen.breaks < RESUMES
