@@ -115,7 +115,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise _refused(path.name, str(error)) from error
         try:
             self.manifest = self._read_manifest()

@@ -80,8 +80,30 @@ _PAYLOADS: list[Message] = [
     jobs.RefineJob(latent=LATENT_REF, prompt="a fox", options=types_pb2.RefineOptions(target_long_edge=2048)),
 ]  # fmt: skip
 _JOBS = [make_job(TENANT, FAMILY, payload, 3600) for payload in _PAYLOADS]
+GOOD_JOBS = len(_JOBS)
+
+
+def _once_failed() -> list[jobs.Job]:
+    """Jobs that an earlier version took, or that ended its worker's loop."""
+    base = jobs.RenderPicture(prompt="a fox", grid=GRID)
+    tall, huge = types_pb2.Grid(height_cells=1, width_cells=256), 2**64 - 1
+    renders = [
+        jobs.RenderJob(),
+        jobs.RenderJob(pictures=[base] * 300),
+        jobs.RenderJob(pictures=[base], references=[REFERENCE] * 10),
+        jobs.RenderJob(pictures=[jobs.RenderPicture(prompt="a fox")]),
+        jobs.RenderJob(pictures=[jobs.RenderPicture(prompt="a fox", grid=tall)]),
+        jobs.RenderJob(pictures=[jobs.RenderPicture(prompt="a fox", grid=GRID, seed=huge)]),
+    ]
+    bad = [make_job(TENANT, FAMILY, payload, 3600) for payload in [*renders, *[_PAYLOADS[-2]] * 3]]
+    bad[-1].deadline.seconds, bad[-2].id, bad[-3].tenant = 2**62, "a b", "other"
+    return bad
+
+
+_JOBS += _once_failed()
 for _job in _JOBS:
-    _job.deadline.seconds, _job.deadline.nanos = 4_000_000_000, 0  # equal bytes in every run
+    if _job.deadline.seconds < 2**62:
+        _job.deadline.seconds, _job.deadline.nanos = 4_000_000_000, 0  # equal bytes in every run
 JOBS = [job.SerializeToString(deterministic=True) for job in _JOBS]
 KINDS_OF_JOBS = [kind_of(job) for job in _JOBS]
 
@@ -137,6 +159,18 @@ LOGS = [
         {"turn_failed": ev.TurnFailed(failure=_FAILURE, usage=_USAGE)},
     ),
 ]  # fmt: skip
+
+GOOD_LOGS = len(LOGS)
+_FAR = ev.Event(seq=1, session_id="s1", **_CREATED)
+_FAR.time.seconds = 2**62
+LOGS += [  # once an assertion, an index error or a value error
+    _log(_CREATED, _STARTED, _WORDS)[::2],
+    _log(_CREATED, _WORDS),
+    _log(_CREATED, _STARTED, _drawn(3)[1]),
+    _log(_CREATED, _STARTED, _drawn(3)[0]),
+    _log(_CREATED, _STARTED, _FIRST[0], _WORDS),
+    [_FAR.SerializeToString()],
+]
 
 RESULTS = [
     jobs.JobResult(job_id="a" * 64, family=FAMILY, work_seconds=1.5, **outcome).SerializeToString()

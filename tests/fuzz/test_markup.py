@@ -99,7 +99,7 @@ def split(stream: list[str | Tag], cuts: list[int]) -> list[str | Tag]:
 @campaign(
     "token streams, split at random points",
     st.tuples(streams, st.lists(st.integers(0, 999), max_size=9)),
-    few=1500,
+    few=1000,
     full=100_000,
 )
 def test_any_stream_is_a_turn_or_a_markup_error_however_it_is_split(case: Any, ground: Vocabulary) -> None:

@@ -87,11 +87,16 @@ def ground() -> Ground:
 @campaign(
     "jobs, through the worker's door and its handlers",
     st.tuples(
-        mutations(len(originals.JOBS)), st.sampled_from(KINDS),
+        mutations(originals.GOOD_JOBS), st.sampled_from(KINDS),
         st.sampled_from(["1", "2", "x", "", "-1", "9" * 30]), st.integers(1, 7),
     ),
-    few=700,
+    few=500,
     full=35_000,
+    corpus=[
+        *(((0, []), "turn", attempt, 1) for attempt in ("x", "", "-1", "9" * 30)),
+        *(((index, []), "turn", "1", 1) for index in range(len(originals.JOBS))),
+        *(((index, []), "encode", "2", 1) for index in range(len(originals.JOBS))),
+    ],
 )  # fmt: skip
 def test_a_damaged_job_is_buried_refused_or_done(case: Any, ground: Ground) -> None:
     damage, kind, attempt, delivery = case
@@ -138,10 +143,12 @@ def can_be_drawn(spec: Any) -> None:
 @campaign(
     "events, through the fold to a context",
     st.tuples(
-        st.integers(0, 2), st.lists(st.tuples(st.integers(0, 99), mutations(1)), min_size=1, max_size=2)
+        st.integers(0, originals.GOOD_LOGS - 1),
+        st.lists(st.tuples(st.integers(0, 99), mutations(1)), min_size=1, max_size=2),
     ),
     few=600,
     full=30_000,
+    corpus=[(index, []) for index in range(len(originals.LOGS))],
 )
 def test_a_damaged_log_is_a_history_or_data_loss(case: Any, ground: Ground) -> None:
     which, damages = case
@@ -161,10 +168,16 @@ def test_a_damaged_log_is_a_history_or_data_loss(case: Any, ground: Ground) -> N
     asyncio.run(read())
 
 
-@campaign("results", mutations(len(originals.RESULTS)), few=300, full=15_000)
+@campaign(
+    "results",
+    st.tuples(mutations(len(originals.RESULTS)), st.sampled_from(["1", "7", "x", ""])),
+    few=300,
+    full=15_000,
+    corpus=[((index, []), attempt) for index in range(len(originals.RESULTS)) for attempt in ("1", "x")],
+)
 def test_a_damaged_result_is_read_or_refused(case: Any, ground: Ground) -> None:
-    data = mutated(originals.RESULTS, case)
-    headers = {ATTEMPT_HEADER: "1" if case[0] % 2 else "x"}
+    damage, attempt = case
+    data, headers = mutated(originals.RESULTS, damage), {ATTEMPT_HEADER: attempt}
     try:
         held = Held.from_stored(Stored("$KV.RESULTS.x", 1, data, headers))
     except WanError:

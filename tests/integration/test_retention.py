@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.golden.record import TENANT, Studio, taking
 from tests.house import FAMILY, House, open_house
+from tests.scripted import InstantDrawing, ScriptedEngine
 from wanimage.blobs import ASK_BYTES, Blobs
 from wanimage.config import Settings
 from wanimage.errors import Conflict, InvalidInput, NotFound
@@ -188,13 +190,47 @@ def test_a_grace_shorter_than_a_reference_takes_is_refused() -> None:
         check_grace(7200, 3600)
 
 
+async def test_a_turn_comes_to_its_end_while_everything_unnamed_is_collected(house: House) -> None:
+    jobs = Jobs(house.bus, holds=house.blobs.holds)
+    drawing = InstantDrawing(house.blobs)
+    studio = Studio(house.bus, house.blobs, jobs, Sessions(house.bus), drawing)
+    log = await studio.sessions.create(TENANT, new_session_id(), FAMILY)
+    done = asyncio.Event()
+    moved = 0
+
+    async def collect() -> None:
+        nonlocal moved
+        while not done.is_set():
+            collector = Collector(house.bus, house.bucket)
+            collector._collect = _eager(collector)  # type: ignore[method-assign]
+            (account,) = await collector.run(TENANT)
+            moved += account.collected
+
+    collecting = asyncio.create_task(collect())
+    async with taking(jobs, "render", drawing.render), taking(jobs, "decode", drawing.decode):
+        for number in range(4):
+            prompt = f"<imagine>fox {number} of {log.session_id}</imagine><size>8*8</size><BOI>"
+            await studio.turn(log, f"t{number}", "a fox", ScriptedEngine(f"Look:{prompt}Done."))
+            await house.blobs.put(TENANT, f"{number} of {log.session_id}".encode(), "image/png")
+    done.set()
+    await collecting
+
+    events = [event async for event in studio.sessions.replay(TENANT, log.session_id)]
+    assert [event.HasField("turn_finished") for event in events].count(True) == 4
+    pictures = [event.image_ready.image.base for event in events if event.HasField("image_ready")]
+    async with await Blobs.connect(house.settings) as fresh:
+        assert all([await fresh.get(TENANT, ref) for ref in pictures])
+    assert len(pictures) == 4
+    assert moved
+
+
 @pytest.mark.timeout(600)
 async def test_collecting_races_writers_without_losing_a_blob(house: House, scale: str) -> None:
     """Collectors that think everything old, two at a time, against writers that put, skip and name blobs.
 
     The grace is 4 s; a writer names a blob at most 1 s after it put it, and believes its cache for 1 s.
     """
-    seconds, grace = (60.0, 4.0) if scale == "full" else (8.0, 4.0)
+    seconds, grace = (60.0, 4.0) if scale == "full" else (5.0, 4.0)
     chance = random.Random(SEED)
     contents = [bytes([number]) * size for number in range(6) for size in (100, ASK_BYTES + number)]
     named: list[types_pb2.BlobRef] = []
