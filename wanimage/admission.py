@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 
 from nats.aio.msg import Msg
 
+from wanimage import metrics
 from wanimage.bus import Bus, Standing
 from wanimage.errors import Overloaded
 from wanimage.subjects import JOBS
@@ -90,9 +91,11 @@ class Admission:
         there = self._seen + self._heard + self._entering
         own, total = there[tenant], there.total()
         if total >= self._max_pending:
+            metrics.JOBS_SHED.labels(self.kind, "queue_full", metrics.tenant(tenant)).inc()
             raise Overloaded(f"the {self.kind} queue", self._max_pending, self._retry_after(total))
         share = self.limit / (len({tenant, *there}) + 1)
         if own >= share:
+            metrics.JOBS_SHED.labels(self.kind, "tenant_share", metrics.tenant(tenant)).inc()
             what = f"tenant {tenant}'s share of the {self.kind} queue"
             raise Overloaded(what, own, self._retry_after(total))
 

@@ -27,7 +27,7 @@ import minio
 import urllib3
 from minio.error import MinioException, S3Error
 
-from wanimage import pacing, telemetry
+from wanimage import metrics, pacing, spans, telemetry
 from wanimage.config import Settings
 from wanimage.errors import DataLoss, InvalidInput, NotFound, StorageFull, Unavailable
 from wanimage.subjects import token
@@ -151,9 +151,12 @@ class Blobs:
         digest = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         key = key_of(tenant, digest)
         if time.time() - self._seen.get(key, 0.0) < self._vouched_seconds:
+            metrics.BLOBS.labels("put", "cache").inc()
             self._cache.move_to_end(key)
         else:
-            await self._call(key, lambda: self._upload(key, data, media_type))
+            with spans.object_store("PutObject", self.bucket, key), metrics.exchange("put"):
+                await self._call(key, lambda: self._upload(key, data, media_type))
+            metrics.BLOB_BYTES.labels("put").inc(len(data))
             self._remember(key, data)
         return BlobRef(sha256=digest, size=len(data), media_type=media_type, dtype=dtype, shape=list(shape))
 
@@ -168,12 +171,15 @@ class Blobs:
             problem = f"{ref.size:,} bytes, the limit is {MAX_BYTES:,}"
             raise InvalidInput("size", problem, "send the reference as it came")
         if key in self._cache:
+            metrics.BLOBS.labels("get", "cache").inc()
             self._cache.move_to_end(key)
             data = self._cache[key]
             if ref.size != len(data):
                 raise self._loss(key, f"expected {ref.size} bytes, got {len(data)}")
             return data
-        data = await self._call(key, lambda: self._download(key, ref.size))
+        with spans.object_store("GetObject", self.bucket, key), metrics.exchange("get"):
+            data = await self._call(key, lambda: self._download(key, ref.size))
+        metrics.BLOB_BYTES.labels("get").inc(len(data))
         actual = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         if actual != ref.sha256:
             raise self._loss(key, f"expected sha256 {ref.sha256}, got {actual}")

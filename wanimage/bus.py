@@ -25,7 +25,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 
-from wanimage import clock, telemetry
+from wanimage import clock, metrics, spans, telemetry
 from wanimage.cancellation import heeding
 from wanimage.config import Settings
 from wanimage.errors import Conflict, StorageFull, Unavailable
@@ -146,28 +146,30 @@ class Bus:
         fence: the stream position of the subject's last message (0: none). When another message is there,
         raises Conflict, unless that message is this very one, stored by a try whose acknowledgement was lost.
         """
-        sent = telemetry.inject_headers(dict(headers or {}))
-        if msg_id is not None:
-            sent[MSG_ID_HEADER] = msg_id
-        if expected_last is not None:
-            sent[EXPECTED_LAST_HEADER] = str(expected_last)
+        timed = metrics.timed(metrics.NATS_STORE_SECONDS.labels(stream_of(subject)))
+        with spans.sending(subject, len(data)), timed:
+            sent = telemetry.inject_headers(dict(headers or {}))
+            if msg_id is not None:
+                sent[MSG_ID_HEADER] = msg_id
+            if expected_last is not None:
+                sent[EXPECTED_LAST_HEADER] = str(expected_last)
 
-        async def publish() -> int:
-            return (await self.jetstream.publish(subject, data, headers=sent or None)).seq
+            async def publish() -> int:
+                return (await self.jetstream.publish(subject, data, headers=sent or None)).seq
 
-        try:
-            return await self._patiently(publish)
-        except nats.js.errors.APIError as error:
-            if error.err_code not in _WRONG_LAST_SEQUENCE:
-                raise
-            # The server checks the fence before it looks for duplicates, so we look ourselves.
-            held = await self.last(stream_of(subject), subject)
-            if held is not None and msg_id is not None and held.headers.get(MSG_ID_HEADER) == msg_id:
-                return held.seq
-            raise Conflict(
-                f"{subject} ends at {held.seq if held else 0}, not at {expected_last}: "
-                "somebody else wrote first; read it again"
-            ) from error
+            try:
+                return await self._patiently(publish)
+            except nats.js.errors.APIError as error:
+                if error.err_code not in _WRONG_LAST_SEQUENCE:
+                    raise
+                # The server checks the fence before it looks for duplicates, so we look ourselves.
+                held = await self.last(stream_of(subject), subject)
+                if held is not None and msg_id is not None and held.headers.get(MSG_ID_HEADER) == msg_id:
+                    return held.seq
+                raise Conflict(
+                    f"{subject} ends at {held.seq if held else 0}, not at {expected_last}: "
+                    "somebody else wrote first; read it again"
+                ) from error
 
     async def last(self, stream: str, subject: str) -> Stored | None:
         """The last message of `subject`, or None."""
@@ -327,6 +329,7 @@ class Bus:
 
     async def _on_reconnect(self) -> None:
         self._last_error = ""
+        metrics.NATS_RECONNECTS.inc()
         log.info("nats_reconnected")
         # A server that came back with an empty store has no streams.
         self._start(self._restore())

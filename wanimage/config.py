@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     otlp_endpoint: str = ""
     """OpenTelemetry collector, e.g. http://127.0.0.1:4317; empty: no export."""
+    trace_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of new traces that is recorded; one that goes on from elsewhere keeps what was decided there."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of Prometheus metrics (`/metrics`) on WAN_HOST; None: none, 0: any free one, told in the log."""
 
     @field_validator("api_keys", mode="before")
     @classmethod

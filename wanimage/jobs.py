@@ -24,7 +24,7 @@ from datetime import UTC, timedelta
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from wanimage import clock, telemetry
+from wanimage import clock, metrics, spans, telemetry
 from wanimage.admission import DEFAULT_MAX_PENDING, DEFAULT_MAX_WAIT_SECONDS, Admission
 from wanimage.bus import Bus
 from wanimage.errors import (
@@ -185,6 +185,7 @@ class Jobs:
         held = await self.held(job.id)
         if held and held.succeeded:
             if (lost := await self._lost(job.tenant, held.result)) is None:
+                metrics.JOB_RESULT_HITS.labels(kind_of(job)).inc()
                 return Submission(job, held.attempt, held.result)
             await self._revoke(held, lost)
         attempt = held.attempt + 1 if held else 1
@@ -194,6 +195,7 @@ class Jobs:
             msg_id=f"{job.id}.{attempt}",
             headers={ATTEMPT_HEADER: str(attempt), FAMILY_HEADER: job.family},
         )
+        metrics.JOBS_SUBMITTED.labels(kind_of(job)).inc()
         return Submission(job, attempt, None)
 
     async def _lost(self, tenant: str, result: JobResult) -> BlobRef | None:
@@ -247,7 +249,7 @@ class Jobs:
         When another caller's cancellation or shorter deadline ended an equal job that this caller still
         wants, it is submitted again. Raises as `submit` and `result` do.
         """
-        with telemetry.span(f"job {kind_of(job)}", job=job.id, tenant=job.tenant):
+        with spans.wanted(kind_of(job), job.tenant, job.id):
             pump = asyncio.create_task(self._pump(job.id, on_progress)) if on_progress else None
             try:
                 for _ in range(RESUBMISSIONS):

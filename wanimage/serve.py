@@ -20,11 +20,12 @@ from typing import TypeVar, get_args
 import grpc
 from pydantic import ValidationError
 
-from wanimage import rpc, telemetry
+from wanimage import metrics, rpc, telemetry
 from wanimage.blobs import Blobs
 from wanimage.bus import Bus
 from wanimage.config import PORTS, Role, Settings
 from wanimage.errors import Unavailable
+from wanimage.exposition import exposed
 from wanimage.jobs import Jobs
 from wanimage.v1.jobs_pb2 import Job
 from wanimage.weights import Family, WeightsError
@@ -105,6 +106,7 @@ def main(service: Service) -> int:
         level=settings.log_level,
         json=settings.log_format == "json",
         otlp_endpoint=settings.otlp_endpoint,
+        trace_ratio=settings.trace_ratio,
     )
     try:
         asyncio.run(_until_stopped(service, settings))
@@ -137,7 +139,9 @@ async def running(service: Service, settings: Settings) -> AsyncIterator[Process
     family = await asyncio.to_thread(Family.load, settings.weights, parts=parts)
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(_connected(service, settings, family))
+        await stack.enter_async_context(exposed(settings, ground.bus))
         server = rpc.server(settings)
+        metrics.BUILD.labels(service.name, family.digest[:12], settings.role).set(1)
         health = rpc.Health(server, [service.grpc_name] if speaks_here else [])
         await health.set(False)
         if speaks_here:

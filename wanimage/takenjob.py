@@ -8,7 +8,7 @@ from typing import Protocol
 from google.protobuf.message import DecodeError, Message
 from nats.aio.msg import Msg
 
-from wanimage import clock, telemetry
+from wanimage import clock, spans, telemetry
 from wanimage.errors import (
     Cancelled,
     Conflict,
@@ -81,7 +81,8 @@ class TakenJob:
         self.cancelled = asyncio.Event()
         self._worker = worker
         self._taken_at = time.monotonic()
-        self._queue_seconds = -clock.seconds_until(message.metadata.timestamp.astimezone(UTC))
+        self.queue_seconds = max(-clock.seconds_until(message.metadata.timestamp.astimezone(UTC)), 0.0)
+        """From submission to this delivery."""
 
     @property
     def payload(self) -> Message:
@@ -125,6 +126,7 @@ class TakenJob:
 
         Conflict means that another worker holds the job too and is ahead: it is left to that one.
         """
+        spans.failed(error)
         if isinstance(error, Conflict):
             log.warning("job_let_go", job=self.job.id, kind=self.kind, error=str(error))
             self._worker.let_go(self)
@@ -142,7 +144,7 @@ class TakenJob:
         return JobResult(
             job_id=self.job.id,
             family=self._worker.family,
-            queue_seconds=max(self._queue_seconds, 0.0),
+            queue_seconds=self.queue_seconds,
             work_seconds=time.monotonic() - self._taken_at,
             failure=failure(error) if error else None,
         )

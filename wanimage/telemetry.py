@@ -11,6 +11,7 @@ headers (`inject_headers` on publish, `continued_span` on receipt).
 
 import logging
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,15 +27,21 @@ QUIET_LOGGERS = ("nats", "urllib3", "asyncio", "grpc")
 
 
 def configure(
-    service: str, *, level: str = "INFO", json: bool | None = None, otlp_endpoint: str | None = None
+    service: str,
+    *,
+    level: str = "INFO",
+    json: bool | None = None,
+    otlp_endpoint: str | None = None,
+    trace_ratio: float = 1.0,
 ) -> None:
     """Set up logs and, when `otlp_endpoint` is given (`http://host:4317`), span export, for this process.
 
-    `json=None` chooses by terminal. Raises ValueError for a level that logging does not know.
+    `json=None` chooses by terminal. `trace_ratio` is the share of new traces that is recorded. Raises
+    ValueError for a level that logging does not know.
     """
     _configure_logs(service, level, sys.stderr.isatty() is False if json is None else json)
     if otlp_endpoint:
-        _configure_export(service, otlp_endpoint)
+        _configure_export(service, otlp_endpoint, trace_ratio)
 
 
 def _configure_logs(service: str, level: str, json: bool) -> None:
@@ -89,14 +96,18 @@ def _add_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> M
     return event
 
 
-def _configure_export(service: str, endpoint: str) -> None:
+def _configure_export(service: str, endpoint: str, ratio: float) -> None:
     # Imported here: the SDK and exporter cost 60 ms that a process without an endpoint need not pay.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    # Whoever began a trace decides for all: half a tree explains nothing.
+    sampler = ParentBased(TraceIdRatioBased(ratio))
+    names = {"service.name": service, "service.instance.id": uuid.uuid4().hex}
+    provider = TracerProvider(sampler=sampler, resource=Resource.create(names))
     exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)

@@ -21,7 +21,7 @@ import nats.errors
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
 
-from wanimage import telemetry
+from wanimage import metrics, spans, telemetry
 from wanimage.bus import Standing
 from wanimage.errors import (
     DataLoss,
@@ -84,6 +84,7 @@ class Worker:
         self._cancels = await self.client.bus.on("wan.cancel.*", self._on_cancel)
         await self._queue.open()
         self._heart = asyncio.create_task(self._beat())
+        metrics.worker_opens(self.kind, self._slots)
         log.info("worker_ready", kind=self.kind, family=self.family[:12])
         return self
 
@@ -173,6 +174,8 @@ class Worker:
         taken = TakenJob(self, message, job)
         self._queue.charge(taken.tenant, self._cost(job))
         self._hold(taken)
+        if taken.delivery > 1:
+            metrics.JOBS_REDELIVERED.labels(self.kind).inc()
         try:
             held = await self.client.held(job.id)
             if held and held.settles(taken.attempt):
@@ -190,6 +193,7 @@ class Worker:
             elif job.family != self.family:
                 await taken.fail(FamilyMismatch(job.family, self.family))
             else:
+                metrics.JOB_QUEUE_SECONDS.labels(self.kind).observe(taken.queue_seconds)
                 return taken
         except BaseException:
             self._drop(taken)  # unsettled: it is redelivered after ack_wait
@@ -199,9 +203,7 @@ class Worker:
     async def _handle(self, handler: Handler, taken: TakenJob) -> None:
         with (
             telemetry.bound(job=taken.job.id[:12], tenant=taken.tenant),
-            telemetry.continued_span(
-                f"work {self.kind}", taken.headers, job=taken.job.id, delivery=taken.delivery
-            ),
+            spans.processing(self.kind, taken.tenant, taken.headers, taken.job.id, taken.delivery),
         ):
             try:
                 await taken.commit(await self._work(handler, taken))
@@ -265,6 +267,8 @@ class Worker:
                     raise
                 log.warning("result_held", job=taken.job.id, error=str(error))
                 await asyncio.sleep(HELD_RESULT_PAUSE_SECONDS)
+        metrics.JOB_WORK_SECONDS.labels(self.kind).observe(result.work_seconds)
+        metrics.JOBS_SETTLED.labels(self.kind, result.failure.reason or "ok").inc()
         await self._release(taken, taken.message.ack)
         return held
 
@@ -274,6 +278,7 @@ class Worker:
         if taken.settled:
             return
         taken.given_back = True
+        metrics.JOBS_PUT_BACK.labels(self.kind).inc()
         taken.cancelled.set()
         await self._release(taken, lambda: taken.message.nak(delay=delay or None))
 
@@ -293,6 +298,7 @@ class Worker:
 
     async def _bury(self, message: Msg, why: str, *, ack: bool = True) -> None:
         tenant = message.subject.rsplit(".", 1)[1]
+        metrics.DEAD_LETTERS.labels(self.kind).inc()
         log.error("job_dead_lettered", kind=self.kind, tenant=tenant, why=why)
         await self.client.bus.store(
             f"wan.dlq.{self.kind}.{tenant}",
@@ -310,12 +316,14 @@ class Worker:
 
     def _hold(self, taken: TakenJob) -> None:
         self._active[id(taken)] = taken
+        metrics.JOBS_HELD.labels(self.kind).set(len(self._active))
         self._idle.clear()
         if len(self._active) >= self._slots:
             self._room.clear()
 
     def _drop(self, taken: TakenJob) -> None:
         self._active.pop(id(taken), None)
+        metrics.JOBS_HELD.labels(self.kind).set(len(self._active))
         if len(self._active) < self._slots:
             self._room.set()
             self._queue.wake()  # a tenant that had its share may take again

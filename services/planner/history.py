@@ -19,6 +19,8 @@ class Turn:
 
     turn_id: str
     started_seq: int
+    started: datetime
+    """When its first event was appended."""
     text: str
     images: list[types_pb2.Image]
     """Uploaded pictures, in order."""
@@ -139,6 +141,7 @@ class History:
             Turn(
                 turn_id=event.turn_id,
                 started_seq=event.seq,
+                started=self.last_time,
                 text=body.text,
                 images=list(body.images),
                 options=body.options,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.planner.history import History, fold
-from wanimage import clock, limits
+from wanimage import clock, limits, metrics
 from wanimage.blobs import Blobs
 from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, WanError
 from wanimage.jobs import Jobs, failure, make_job
@@ -99,6 +99,7 @@ class Intake:
         )
         failed = events_pb2.TurnFailed(failure=late)
         history.apply(await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_failed=failed)))
+        metrics.TURNS.labels("failed", metrics.tenant(tenant)).inc()
         return False
 
     def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
@@ -160,4 +161,5 @@ class Intake:
             # The turn is in the log; it must not look as if it ran.
             failed = events_pb2.TurnFailed(failure=failure(error))
             await log.append(events_pb2.Event(turn_id=turn_id, turn_failed=failed))
+            metrics.TURNS.labels("failed", metrics.tenant(tenant)).inc()
             raise

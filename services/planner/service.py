@@ -13,7 +13,7 @@ import grpc
 
 from services.planner.history import History, fold
 from services.planner.intake import Intake
-from wanimage import rpc
+from wanimage import metrics, rpc
 from wanimage.errors import InvalidInput, NotFound, WanError
 from wanimage.jobs import make_job
 from wanimage.serve import Ground
@@ -180,6 +180,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         await log.refresh()
         cancelled = events_pb2.TurnCancelled(reason=reason or "client")
         await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_cancelled=cancelled))
+        metrics.TURNS.labels("cancelled", metrics.tenant(caller.tenant)).inc()
         return turn.turn_id
 
     # Sessions ---------------------------------------------------------------------------------------------

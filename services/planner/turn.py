@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
 
 from services.planner.context import assemble
 from services.planner.drawing import Drawer
 from services.planner.engine import Part, PlannerEngine
 from services.planner.history import History, fold
+from wanimage import clock, metrics, spans
 from wanimage.blobs import Blobs
 from wanimage.errors import Conflict, DataLoss, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
 from wanimage.jobs import Jobs, failure
@@ -30,6 +32,7 @@ DEFAULT_MAX_TOKENS = 1500
 """Tokens a turn may write when the client names no limit."""
 
 StopReason = ev.TurnFinished.StopReason
+ENDINGS = {ev.TurnFinished: "finished", ev.TurnFailed: "failed", ev.TurnCancelled: "cancelled"}
 STOPS = {"end": ev.TurnFinished.STOP_REASON_END, "length": ev.TurnFinished.STOP_REASON_LENGTH}
 
 
@@ -129,7 +132,19 @@ class _TurnWork:
             return STOPS["length"]
         context = [*await self._context(), *self._opening]
         self._opening = []
-        began, stop = time.perf_counter(), ""
+        with spans.generation("chat", self.runner.family, "text", **self._request(left)):
+            return STOPS.get(await self._write(context, left))
+
+    def _request(self, left: int) -> dict[str, str | int]:
+        return {
+            gen_ai.GEN_AI_CONVERSATION_ID: self.history.session_id,
+            gen_ai.GEN_AI_REQUEST_MAX_TOKENS: left,
+            gen_ai.GEN_AI_REQUEST_SEED: self.options.sampling.seed + len(self.turn.items),
+        }
+
+    async def _write(self, context: Sequence[Part], left: int) -> str:
+        """Decode into the log, at most `left` tokens; returns why the planner stopped."""
+        began, stop, stretch = time.perf_counter(), "", types_pb2.Usage()
         try:
             async for delta in self.runner.engine.decode(
                 context,
@@ -142,10 +157,13 @@ class _TurnWork:
                 for piece in delta.pieces:
                     for item in self.parser.feed(piece):
                         await self._emit(item)
+                if not self._usage.generated_tokens and not self.turn.items:
+                    metrics.FIRST_TOKEN_SECONDS.observe(-clock.seconds_until(self.turn.started))
                 stop = delta.stop or stop
-                self._usage.generated_tokens += delta.generated_tokens
-                self._usage.prompt_tokens += delta.prompt_tokens
-                self._usage.cached_tokens += delta.cached_tokens
+                for usage in (stretch, self._usage):
+                    usage.generated_tokens += delta.generated_tokens
+                    usage.prompt_tokens += delta.prompt_tokens
+                    usage.cached_tokens += delta.cached_tokens
             await self.writer.flush()
             if stop == "end":
                 self.parser.finish()
@@ -153,7 +171,9 @@ class _TurnWork:
             raise JobFailed(f"the planner wrote malformed markup: {error}") from error
         finally:
             self._usage.stage_seconds["plan"] += time.perf_counter() - began
-        return STOPS.get(stop)
+            metrics.tokens(stretch)
+            spans.generated(stretch, stop)
+        return stop
 
     @property
     def _owed(self) -> int:
@@ -273,6 +293,10 @@ class _TurnWork:
     async def append(self, body: Message) -> None:
         """Append an event of this turn to the log, and so to the history."""
         await self.writer.append(event_of(body))
+        if outcome := ENDINGS.get(type(body)):
+            metrics.turn_ended(outcome, self.taken.tenant, self.usage())
+        elif isinstance(body, ev.ImageReady):
+            metrics.PICTURES.inc()
 
 
 def event_of(body: Message) -> ev.Event:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.vae.engine import VaeEngine
-from wanimage import images
+from wanimage import images, metrics, telemetry
 from wanimage.blobs import Blobs
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
@@ -115,7 +115,8 @@ class VaeWorker:
             )
         grid = (height // CELL, width // CELL)
         limit = self.engine.batch_size(grid)
-        latent = await self.batcher.run(self.engine.encode, ("encode", grid), picture, limit)
+        with telemetry.span("encode picture"):
+            latent = await self.batcher.run(self._encode, ("encode", grid), picture, limit)
         blob = await put_latent(self.blobs, taken.tenant, latent, self.engine.family)
         return jobs_pb2.EncodeResult(latent=blob)
 
@@ -126,10 +127,19 @@ class VaeWorker:
         latent = await get_latent(self.blobs, taken.tenant, job.latent, self.engine.family, "decode.latent")
         grid = (latent.shape[1], latent.shape[2])
         limit = self.engine.batch_size(grid)
-        picture = await self.batcher.run(self.engine.decode, ("decode", grid), latent, limit)
+        with telemetry.span("decode latent"):
+            picture = await self.batcher.run(self._decode, ("decode", grid), latent, limit)
         encoded, media_type = await asyncio.to_thread(images.encode, picture, job.format)
         shape = list(picture.shape)
         blob = await self.blobs.put(taken.tenant, encoded, media_type, dtype="uint8", shape=shape)
         return jobs_pb2.DecodeResult(
             image=blob, size=types_pb2.Size(height=picture.shape[0], width=picture.shape[1])
         )
+
+    def _encode(self, pictures: Sequence[Any]) -> Sequence[Any]:
+        with metrics.batch("encode", len(pictures)):
+            return self.engine.encode(pictures)
+
+    def _decode(self, latents: Sequence[Any]) -> Sequence[Any]:
+        with metrics.batch("decode", len(latents)):
+            return self.engine.decode(latents)

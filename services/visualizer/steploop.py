@@ -21,7 +21,7 @@ from typing import Any
 from torch import Tensor
 
 from services.visualizer.engine import RenderSpec, RenderState, VisualizerEngine
-from wanimage import telemetry
+from wanimage import metrics, telemetry
 from wanimage.errors import Cancelled
 from wanimage.images import Rgba
 
@@ -188,7 +188,8 @@ class StepLoop:
         """One step for these; when that fails, each alone, so that one bad render ends only itself."""
         self.largest_batch = max(self.largest_batch, len(company))
         try:
-            self._engine.step([_state(ticket) for ticket in company])
+            with metrics.batch("render", len(company)):
+                self._engine.step([_state(ticket) for ticket in company])
         except Exception as error:
             log.warning("batched_step_failed", renders=len(company), error=repr(error))
             for ticket in company:

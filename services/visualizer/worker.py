@@ -10,7 +10,7 @@ from services.visualizer.engine import PictureSpec, Reference, RenderSpec
 from services.visualizer.previews import encode_previews
 from services.visualizer.prompts import PromptLimit
 from services.visualizer.steploop import StepLoop
-from wanimage import images
+from wanimage import images, metrics, spans
 from wanimage.blobs import Blobs
 from wanimage.images import Rgba
 from wanimage.latents import get_latent, put_latent
@@ -70,7 +70,12 @@ class RenderWorker:
         job = taken.job.render
         spec = await self._spec(taken.tenant, job)
         reporter = _Reporter(taken)
-        latents = await self.loop.render(spec, reporter.on_step, tenant=taken.tenant, previews=job.previews)
+        cost = {spans.PIXEL_STEPS: pixel_steps(job)}
+        with spans.generation("generate_content", self.family.digest, "image", **cost):
+            latents = await self.loop.render(
+                spec, reporter.on_step, tenant=taken.tenant, previews=job.previews
+            )
+        metrics.PIXEL_STEPS.labels(metrics.tenant(taken.tenant)).inc(pixel_steps(job))
         stored = [
             await put_latent(self.blobs, taken.tenant, latent.numpy(), self.family.digest)
             for latent in latents

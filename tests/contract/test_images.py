@@ -69,7 +69,7 @@ def test_new_env_fills_every_secret_and_refuses_to_replace_a_file(tmp_path: Path
     subprocess.run(command, check=True)
     written = (tmp_path / "env").read_text()
     secrets = re.findall(r"^\w+_(?:PASSWORD|SECRET_KEY)=(w[0-9a-f]{32})$", written, re.MULTILINE)
-    assert len(set(secrets)) == 2 * len(OURS)
+    assert len(set(secrets)) == 2 * len(OURS) + 1  # and Grafana's
     assert (tmp_path / "env").stat().st_mode & 0o077 == 0
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 1
@@ -77,9 +77,12 @@ def test_new_env_fills_every_secret_and_refuses_to_replace_a_file(tmp_path: Path
     assert (tmp_path / "env").read_text() == written
 
 
-def test_only_the_planner_is_published_and_only_locally_by_default() -> None:
+def test_only_planner_and_grafana_are_published_and_only_locally_by_default() -> None:
     published = {name: each["ports"] for name, each in COMPOSE["services"].items() if "ports" in each}
-    assert published == {"planner": ["${WAN_LISTEN:-127.0.0.1:50051}:50051"]}
+    assert published == {
+        "planner": ["${WAN_LISTEN:-127.0.0.1:50051}:50051"],
+        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
+    }
     assert COMPOSE["networks"]["inside"] == {"internal": True}
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wanimage.cli import chat, demo, dlq, doctor, generate, keeping, sessions, training, up, vae
+from wanimage.cli import chat, demo, dlq, doctor, generate, keeping, sessions, top, training, up, vae
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False,
@@ -19,6 +19,7 @@ app.add_typer(sessions.app, name="sessions")
 app.command()(keeping.gc)
 app.command()(up.up)
 app.command()(up.down)
+app.command()(top.top)
 app.command()(doctor.doctor)
 app.add_typer(vae.app, name="vae")
 app.add_typer(dlq.app, name="dlq")

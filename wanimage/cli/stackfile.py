@@ -41,6 +41,8 @@ class Part:
     restarts: int = 0
     detail: str = ""
     """Why it is not ready, in a line."""
+    metrics: str = ""
+    """host:port of a service's `/metrics`."""
 
 
 @dataclass

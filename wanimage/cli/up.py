@@ -143,6 +143,8 @@ class Supervisor:
             elif name not in SERVERS:
                 address = f"127.0.0.1:{port_for(name)}"
             self.stack.parts[name] = Part(name, address, str(log))
+            if name in PORTS:
+                self.stack.parts[name].metrics = f"127.0.0.1:{local.free_ports(1)[0]}"
         self._changed()
 
     async def _start(self) -> None:
@@ -160,10 +162,13 @@ class Supervisor:
         part = self.stack.parts[name]
         port = part.address.rpartition(":")[2]
         probe = supervise.serving if name in PORTS else supervise.accepting
+        environment = {**self.stack.environment, "WAN_HOST": "127.0.0.1", "WAN_PORT": port}
+        if part.metrics:
+            environment["WAN_METRICS_PORT"] = part.metrics.rpartition(":")[2]
         return supervise.Process(
             part,
             command=[sys.executable, "-m", f"services.{name}"],
-            environment={**self.stack.environment, "WAN_HOST": "127.0.0.1", "WAN_PORT": port},
+            environment=environment,
             probe=lambda: probe(part.address),
             stop_seconds=Settings().drain_seconds + GRACE_SECONDS,
             changed=self._changed,

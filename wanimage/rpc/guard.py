@@ -11,11 +11,11 @@ from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2
-from opentelemetry.trace import SpanKind
 
 from wanimage import telemetry
 from wanimage.errors import InvalidInput, Unauthenticated, WanError
 from wanimage.rpc.details import abort, details_of
+from wanimage.rpc.observing import observed
 
 OPEN_TENANT = "default"
 """Whom callers are when no API keys are set."""
@@ -103,7 +103,7 @@ class Guard(grpc.aio.ServerInterceptor):
         request_id = metadata.get("x-request-id", "")[:64] or uuid.uuid4().hex[:16]
         with (
             telemetry.bound(request=request_id),
-            telemetry.continued_span(method.lstrip("/"), metadata, kind=SpanKind.SERVER, request=request_id),
+            observed(method, metadata, request_id, context),
         ):
             try:
                 tenant = self._tenant(metadata)

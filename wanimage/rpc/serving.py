@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from wanimage import telemetry
+from wanimage import metrics, telemetry
 from wanimage.config import Settings
 from wanimage.rpc.guard import Guard
 from wanimage.rpc.transport import KEEPALIVE, MAX_RECEIVE_BYTES, MAX_SEND_BYTES
@@ -61,6 +61,7 @@ class Health:
     async def set(self, ready: bool) -> None:
         """Report SERVING or NOT_SERVING from now on."""
         self.ready = ready
+        metrics.READY.set(ready)
         kinds = health_pb2.HealthCheckResponse
         for name in self._names:
             await self._servicer.set(name, kinds.SERVING if ready else kinds.NOT_SERVING)
@@ -86,4 +87,5 @@ class Health:
     async def shut_down(self) -> None:
         """NOT_SERVING for good: the first step of stopping, so that balancers send no more calls."""
         self.ready = False
+        metrics.READY.set(False)
         await self._servicer.enter_graceful_shutdown()
