@@ -80,6 +80,17 @@ def test_one_fault_is_named_by_its_property(drawn: Scene, refused: str) -> None:
     assert report.score("object", "color", "size", "background", "alpha") < 1
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("shape", ["circle", "cross"])
+def test_a_large_object_that_reaches_into_a_place_is_not_there(shape: str, strict: bool) -> None:
+    wanted = SceneObject(shape, "red", 0.5, 0.27, 0.5)
+    scene, drawn = (Scene((replace(wanted, cx=cx),), MEADOW) for cx in (0.5, 0.27))
+
+    assert verify(scene, render(scene, 128, 128), strict).passed
+    report = verify(scene, render(drawn, 128, 128), strict)
+    assert {f.property for f in report.findings if not f.passed} >= {"place" if strict else "object"}
+
+
 def test_an_opaque_sticker_is_refused() -> None:
     sticker = Scene((RED_SQUARE,))
     image = render(sticker, 128, 128)

@@ -28,7 +28,7 @@ from training.world.scenes.matching import (
 )
 from training.world.scenes.relations import OVERLAPPING
 from training.world.scenes.scene import GROUP_SIZES, Background, ObjectSpec, RelationSpec, Spec
-from wanimage.conditions import PLACES
+from wanimage.conditions import PLACES, place_of
 
 EXPLAINED = 0.5  # least share of a window's energy that a present object explains
 REACH = 0.11  # how far from the middle of its place an object may stand
@@ -148,8 +148,11 @@ class Reader:
         return sight if near is None or self._right(sight, item) else near
 
     def _look_near(self, view: View, item: ObjectSpec) -> Sight:
-        matches = [_near_place(view, item.place, size, self._own(item)) for size in self.sizes]
-        return self.identify(view, max(matches, key=_score), item)
+        own = self._own(item)
+        match = max((_near_place(view, item.place, size, own) for size in self.sizes), key=_score)
+        if place_at(view, *_uphill(view, match, own).center(view)) != item.place:
+            match = replace(match, explained=0.0)  # a part of one that stands elsewhere
+        return self.identify(view, match, item)
 
     def _look_everywhere(self, view: View, item: ObjectSpec, own: Templates) -> Sight:
         """The best window that shows the wanted concept, or the best of all."""
@@ -262,6 +265,11 @@ class Reader:
             _paste(self.view, canvas, match, key)
 
 
+def place_at(view: View, y: float, x: float) -> str:
+    """The place word of a point in picture pixels."""
+    return place_of(min(x / view.width, 0.99), min(y / view.height, 0.99))
+
+
 _score: Callable[[Match], float] = lambda match: match.score  # noqa: E731
 
 
@@ -272,6 +280,17 @@ def _near_place(view: View, place: str, size: float, own: Templates) -> Match:
     rows = around(MIDDLES[row] * height, REACH * height, height)
     columns = around(MIDDLES[column] * width, REACH * width, width)
     return search(view, size, own, rows, columns)
+
+
+def _uphill(view: View, match: Match, own: Templates) -> Match:
+    """Where a match comes to rest that may move on as long as a window beside it is explained better."""
+    height, width = view.places(match.size)
+    while True:
+        beside = around(match.row, 1, height), around(match.column, 1, width)
+        best = search(view, match.size, own, *beside, step=1)
+        if best.explained <= match.explained:
+            return match
+        match = best
 
 
 def _near(view: View, y: float, x: float, reach: int, size: float, own: Templates) -> Match:

@@ -16,8 +16,7 @@ from training.world.scenes import grounds
 from training.world.scenes.matching import Floats, alike, checked, premultiplied, resized
 from training.world.scenes.relations import Spot, holds
 from training.world.scenes.scene import Background, ObjectSpec, RelationSpec, Scene, Spec
-from training.world.scenes.sighting import EXPLAINED, SIZES, SURROUND, Reader, Sight
-from wanimage.conditions import place_of
+from training.world.scenes.sighting import EXPLAINED, SIZES, SURROUND, Reader, Sight, place_at
 
 GROUND_ERROR = 40.0  # most mean error (0..255) between a picture's ground and its class
 ALPHA_ERROR = 0.1  # most mean opacity of a clear ground
@@ -97,7 +96,7 @@ def _place(reader: Reader, sight: Sight) -> str:
     """The place word of an object, or of the middle of a group."""
     centers = np.array([match.center(reader.view) for match in sight.members or (sight.match,)])
     y, x = (centers.min(0) + centers.max(0)) / 2
-    return place_of(min(x / reader.view.width, 0.99), min(y / reader.view.height, 0.99))
+    return place_at(reader.view, y, x)
 
 
 def _coarse_energy(difference: Floats) -> float:
