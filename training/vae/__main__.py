@@ -18,7 +18,7 @@ from torch import Tensor
 
 from training.loop import LoopState, faster_precision, plot_losses, train
 from training.vae.config import SIZES, LossConfig, VaeTraining
-from training.vae.data import Draw, Pool, held_out
+from training.vae.data import Pool, held_out
 from training.vae.evaluate import contact_sheet, evaluate, reconstruct, write_report
 from training.vae.export import averaged, export, load, shipped
 from training.vae.linear import fit_linear_path
@@ -76,12 +76,12 @@ def run(
     before: Lineage | None = None,
     resume: bool,
     precision: str = "auto",
-    sources: dict[str, Draw] | None = None,
+    pool: Pool | None = None,
 ) -> Vae:
     """Train stages in turn, each under `out/<name>`, and return the last one's averaged model.
 
     Exports to `weights` if given. `family` holds the teacher where a stage needs one; `start` is what the
-    first stage continues and `before` its lineage; `sources` replaces `data.SOURCES`.
+    first stage continues and `before` its lineage; `pool` replaces the pictures that each would render.
     Raises ValueError when a teacher is needed and missing.
     """
     for stage in stages:
@@ -92,7 +92,7 @@ def run(
             family,
             start,
             before,
-            sources,
+            pool,
             resume=resume,
             precision=precision,
         )
@@ -108,7 +108,7 @@ def run_stage(
     family: Path | None,
     start: Vae | None,
     before: Lineage | None,
-    sources: dict[str, Draw] | None,
+    pool: Pool | None,
     *,
     resume: bool,
     precision: str,
@@ -117,7 +117,7 @@ def run_stage(
     `weights`."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.loop.seed)
-    pool = Pool(config.data, config.loop.seed, sources)
+    pool = pool or Pool(config.data, config.loop.seed)
     height, width, _ = config.data.shapes[0]
     model = begin(config, pool, start)
     test = held_out(config.held_out, height, width)
