@@ -1,6 +1,6 @@
-"""How many pictures the world draws a second: sampled, drawn and put into words.
+"""How many pictures the world draws a second, sampled, drawn and put into words; and whole samples of tasks.
 
-    python benchmarks/world.py [--pictures 600] [--size 256] [--kinds classic scene]
+    python benchmarks/world.py [--pictures 600] [--size 256] [--kinds classic scene task]
 
 Every kind in one process and in two, after a warm-up of as many pictures with another seed. Seconds are CPU
 seconds of the slower process, so that a busy machine counts less. Prints a table, then one JSON line.
@@ -20,9 +20,12 @@ from training.world.scenes import kind as scenes
 from training.world.scenes.caption import caption
 from training.world.scenes.render import render
 from training.world.scenes.sample import sample_scene
+from training.world.tasks import sample_task
 
 KINDS: tuple[Kind, ...] = (scenes.KIND, stickers.KIND, palettes.KIND, portraits.KIND)
 PROCESSES = (1, 2)
+BASE_CELLS = 8
+"""Cells a side of a task's square picture."""
 
 
 def classic(rng: np.random.Generator, size: int) -> None:
@@ -43,9 +46,22 @@ def one_of(kind: Kind) -> Callable[[np.random.Generator, int], None]:
     return draw
 
 
+def task(rng: np.random.Generator, size: int) -> None:
+    """One sample of any task: all of its pictures, captions and requests, its dialogue and near misses."""
+    sample = sample_task(rng, "train")
+    for frame in (*sample.inputs, *sample.outputs):
+        frame.draw(size // BASE_CELLS)
+
+
+def maker(name: str) -> Callable[[np.random.Generator, int], None]:
+    """What makes one of a name on the command line."""
+    given = {"classic": classic, "task": task}
+    return given.get(name) or one_of(next(kind for kind in KINDS if kind.name == name))
+
+
 def seconds(name: str, seed: int, pictures: int, size: int) -> float:
     """CPU seconds for some pictures, after as many to fill the caches."""
-    make = classic if name == "classic" else one_of(next(kind for kind in KINDS if kind.name == name))
+    make = maker(name)
     for part in range(2):
         rng = np.random.default_rng((seed, part))
         start = time.process_time()
@@ -68,7 +84,7 @@ def main() -> None:
         "--pictures", type=int, default=600, help="a kind and process, and as many to warm up"
     )
     parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
-    names = ("classic", *(kind.name for kind in KINDS))
+    names = ("classic", *(kind.name for kind in KINDS), "task")
     parser.add_argument("--kinds", nargs="+", choices=names, default=names, help="what to draw")
     options = parser.parse_args()
     found: dict[str, dict[str, float]] = {}

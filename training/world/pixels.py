@@ -17,9 +17,11 @@ def canvas_of(pixels: NDArray[np.uint8]) -> Canvas:
 def straight(canvas: Canvas) -> NDArray[np.uint8]:
     """Straight uint8 RGBA of a canvas `[H, W, 4]`; colour is 0 where alpha is 0."""
     alpha = canvas[..., 3:]
-    rgb = np.divide(canvas[..., :3], alpha, out=np.zeros_like(canvas[..., :3]), where=alpha > 1e-3)
-    both = np.concatenate([np.clip(rgb, 0, 255), 255 * np.clip(alpha, 0, 1)], -1)
-    return (both + 0.5).astype(np.uint8)
+    both = canvas / np.where(alpha > 1e-3, alpha, np.float32(np.inf))
+    np.multiply(alpha, 255, out=both[..., 3:])
+    np.clip(both, 0, 255, out=both)
+    both += 0.5
+    return both.astype(np.uint8)
 
 
 def paste(canvas: Canvas, part: Canvas, top: int, left: int) -> None:
