@@ -3,14 +3,13 @@
 The key of a blob is `<tenant>/<sha256>` (docs/bus.md). Bytes never change under a key, so a large upload is
 skipped when the key exists, reads may be cached for ever, and a half-written blob is found by its hash.
 `Blobs` speaks asyncio; under it the synchronous `minio` client works in threads. When S3 is away every call
-raises `Unavailable` within 5 seconds, and the same `Blobs` works again once S3 does.
+raises `Unavailable` within 5 seconds, when it is full `StorageFull`, and the same `Blobs` works again once S3
+does. A transfer that is slower than `pacing.SLOWEST` ends the same way. Whatever a broken connection
+interrupts is done once more: repeating is harmless here.
 
 `wan gc` (retention.py) moves what nobody refers to into `.trash/`, where it stays for a day and more. A read
 that misses a blob looks there and puts it back, so a reference written while its blob was being collected
 holds.
-raises `Unavailable` within 5 seconds, when it is full `StorageFull`, and the same `Blobs` works again once S3
-does. A transfer that is slower than `pacing.SLOWEST` ends the same way. Whatever a broken connection
-interrupts is done once more: repeating is harmless here.
 """
 
 import asyncio

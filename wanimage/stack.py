@@ -168,6 +168,8 @@ class NatsServer(Server):
     def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory)
         self.port = port
+        self.max_file_store: int | None = None
+        """Bytes its streams may take; None: NATS' own choice, three quarters of what is free at its start."""
         self._binary = find_binary("nats-server")
 
     def listens_on(self) -> list[int]:
@@ -179,10 +181,11 @@ class NatsServer(Server):
 
     def command(self) -> list[str]:
         config = self.directory / "nats.conf"
+        limit = "" if self.max_file_store is None else f", max_file_store: {self.max_file_store}"
         config.write_text(
             f'host: "127.0.0.1"\nport: {self.port}\nmax_payload: {NATS_MAX_PAYLOAD}\n'
             f"jetstream {{ store_dir: {json.dumps(str(self.directory / 'jetstream'))}, "
-            "sync_interval: always }\n"
+            f"sync_interval: always{limit} }}\n"
         )
         return [str(self._binary), "-c", str(config)]
 
@@ -217,6 +220,8 @@ class S3Server(Server):
     def __init__(self, directory: Path, ports: S3Ports, access_key: str, secret_key: str) -> None:
         super().__init__(directory)
         self.ports, self.access_key, self.secret_key = ports, access_key, secret_key
+        self.min_free_space = "1GiB"
+        """Below it weed makes its volumes read-only."""
         self._binary = find_binary("weed")
         self._http = urllib3.PoolManager(timeout=2.0, retries=False)
 
@@ -252,7 +257,8 @@ class S3Server(Server):
             *sockets,
             *("-filer", "-s3", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
             # Small volumes, allocated lazily: a laptop's disk is not a storage node's.
-            *("-volume.max=16", "-master.volumeSizeLimitMB=1024", "-volume.minFreeSpace=1GiB"),
+            *("-volume.max=16", "-master.volumeSizeLimitMB=1024"),
+            f"-volume.minFreeSpace={self.min_free_space}",
             # No usage reports; no waits for load balancers or for masters that do not exist.
             *("-master.telemetry=false", "-volume.preStopSeconds=0", "-master.electionTimeout=1s"),
         ]

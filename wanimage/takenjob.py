@@ -131,14 +131,24 @@ class TakenJob:
             log.warning("job_let_go", job=self.job.id, kind=self.kind, error=str(error))
             self._worker.let_go(self)
             return
-        passing = isinstance(error, Unavailable | Overloaded)
-        delay = min(RETRY_DELAY_SECONDS * 2 ** (self.delivery - 1), MAX_RETRY_DELAY_SECONDS)
-        if passing and self.delivery < self._worker.max_deliver and self.seconds_left > delay:
-            log.warning("job_put_back", job=self.job.id, kind=self.kind, delay=delay, error=str(error))
-            await self._worker.put_back(self, delay)
+        if self.will_be_tried_again(error):
+            log.warning(
+                "job_put_back", job=self.job.id, kind=self.kind, delay=self._retry_delay, error=str(error)
+            )
+            await self._worker.put_back(self, self._retry_delay)
             return
         log.warning("job_failed", job=self.job.id, kind=self.kind, reason=error.reason, error=str(error))
         await self._worker.settle(self, self._result(error))
+
+    def will_be_tried_again(self, error: WanError) -> bool:
+        """Whether `fail(error)` puts the job back: the error is passing, and deliveries and time are left."""
+        passing = isinstance(error, Unavailable | Overloaded)
+        left = self.delivery < self._worker.max_deliver and self.seconds_left > self._retry_delay
+        return passing and left
+
+    @property
+    def _retry_delay(self) -> float:
+        return min(RETRY_DELAY_SECONDS * 2 ** (self.delivery - 1), MAX_RETRY_DELAY_SECONDS)
 
     def _result(self, error: WanError | None = None) -> JobResult:
         return JobResult(

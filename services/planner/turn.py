@@ -49,8 +49,8 @@ class TurnRunner:
     async def run(self, taken: TakenJob) -> jobs_pb2.TurnResult:
         """Bring the turn to its end, in the log; returns at once when it has one.
 
-        Raises Unavailable and Overloaded: the job is put back, and the turn goes on from its log. Raises
-        Conflict when another worker writes the turn.
+        Raises Unavailable and Overloaded: the job is put back, and the turn goes on from its log; with the
+        last delivery it ends there as failed. Raises Conflict when another worker writes the turn.
         """
         job = taken.job.turn
         session = await self.sessions.open(taken.tenant, job.session_id)
@@ -68,7 +68,9 @@ class TurnRunner:
             raise
         except BaseExceptionGroup as group:
             error = _first(group)
-            if isinstance(error, Unavailable | Overloaded | Conflict):
+            if isinstance(error, Conflict) or (
+                isinstance(error, WanError) and taken.will_be_tried_again(error)
+            ):
                 raise error from group
             known = error if isinstance(error, WanError) else JobFailed("the planner met an unexpected error")
             await work.append(ev.TurnFailed(failure=failure(known), usage=work.usage()))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.conftest import eventually
 from tests.scripted import InstantDrawing, ScriptedEngine
 from wanimage.blobs import Blobs
 from wanimage.bus import Bus
+from wanimage.errors import Unavailable
 from wanimage.jobs import Jobs, make_job
 from wanimage.sessions import SessionLog, Sessions, new_session_id
 from wanimage.v1 import events_pb2 as ev
@@ -206,6 +208,20 @@ async def test_malformed_markup_fails_the_turn_with_its_reason(bench):
     failed = (await bench.events(log.session_id))[-1].turn_failed
     assert failed.failure.reason == "JobFailed"
     assert "malformed markup" in failed.failure.message
+
+
+async def test_outage_that_outlasts_all_deliveries_ends_the_turn_in_its_log(bench, monkeypatch):
+    monkeypatch.setattr("wanimage.takenjob.RETRY_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr("wanimage.takenjob.MAX_RETRY_DELAY_SECONDS", 0.01)
+
+    async def put(*_: object, **__: object) -> None:
+        raise Unavailable("S3", "connection refused")
+
+    monkeypatch.setattr(bench.drawing, "blobs", SimpleNamespace(put=put))
+    log, job = await bench.start()
+    await bench.finish(ScriptedEngine(f"One.{FOX}"), job)
+    last = (await bench.events(log.session_id))[-1]
+    assert last.turn_failed.failure.reason == "Unavailable"
 
 
 async def test_max_tokens_ends_a_turn_with_length(bench):
