@@ -1,6 +1,6 @@
 """What step-level batching gains in the visualizer, and what it leaves of a picture.
 
-    python benchmarks/batching.py [--precision auto|fp32|bf16] [--seconds 25] [--seed 1]
+    python benchmarks/batching.py [--precision auto|fp32|bf16] [--rounds 3] [--seconds 25] [--seed 1]
 
 The shipped weights behind the real StepLoop, in this process. Three ways to serve run on the same requests:
 
@@ -33,9 +33,8 @@ from wanimage.sampling import SamplerConfig
 from wanimage.weights import Family
 
 CONCURRENT = 8
-REQUESTS = 24
+REQUESTS = 16
 """Of one round of the throughput measurement."""
-ROUNDS = 3
 LOAD = 0.85
 GRIDS = {64: (8, 8), 128: (8, 16), 256: (16, 16)}
 MIXED = (64, 64, 64, 64, 128, 128, 128, 256)
@@ -92,8 +91,8 @@ async def served(make: Maker, engine: VisualizerEngine, specs: Sequence[RenderSp
     return seconds
 
 
-async def throughput(engine: VisualizerEngine, seed: int) -> dict[str, dict[str, float]]:
-    """Requests a second of each side by load; medians of ROUNDS, in which the sides alternate."""
+async def throughput(engine: VisualizerEngine, count: int, seed: int) -> dict[str, dict[str, float]]:
+    """Requests a second of each side by load; medians of `count` rounds, in which the sides alternate."""
     found = {}
     loads = {str(cells): (cells,) for cells in GRIDS} | {"mixed": MIXED}
     for name, cells in loads.items():
@@ -102,7 +101,7 @@ async def throughput(engine: VisualizerEngine, seed: int) -> dict[str, dict[str,
             engine.render(next(spec for spec in specs if spec.pictures[0].grid == grid))  # warm
         rounds = [
             {side: REQUESTS / await served(make, engine, specs) for side, make in SIDES.items()}
-            for _ in range(ROUNDS)
+            for _ in range(count)
         ]
         found[name] = {side: statistics.median(each[side] for each in rounds) for side in SIDES}
         found[name]["gain"] = statistics.median(each["step"] / each["single"] for each in rounds)
@@ -209,13 +208,13 @@ def _seconds(work: Callable[[], object], tries: int = 12) -> float:
     return statistics.median(seconds)
 
 
-async def measure(precision: str, seconds: float, seed: int) -> dict[str, object]:
+async def measure(precision: str, rounds: int, seconds: float, seed: int) -> dict[str, object]:
     """Everything, in the order of the module's head."""
     family = Family.load(Settings().weights)
     engine = VisualizerEngine(family, precision)
     print(f"precision {engine.precision}, {torch.get_num_threads()} threads")
     found: dict[str, object] = {"precision": engine.precision, "seed": seed}
-    rates = await throughput(engine, seed)
+    rates = await throughput(engine, rounds, seed)
     found["throughput"] = rates
     found["latency"] = await under_load(engine, LOAD * rates["mixed"]["step"], seconds, seed)
     found["difference"] = differences(engine, VaeEngine.load(family), seed)
@@ -228,10 +227,11 @@ def main() -> None:
     logging.disable(logging.INFO)
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    parser.add_argument("--rounds", type=int, default=3, help="of the throughput measurement")
     parser.add_argument("--seconds", type=float, default=25.0, help="length of each Poisson stream")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    found = asyncio.run(measure(given.precision, given.seconds, given.seed))
+    found = asyncio.run(measure(given.precision, given.rounds, given.seconds, given.seed))
     print(json.dumps({"benchmark": "batching", **found}))
 
 

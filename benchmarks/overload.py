@@ -23,8 +23,8 @@ from wanimage.stack import LocalStack
 
 STEP_MS = 100
 MAX_WAIT = 5.0
-RATES = (4, 6, 8, 9, 10, 11, 12, 14)
-RAMP_SECONDS = 12.0
+RATES = (6, 8, 9, 10, 11, 13)
+RAMP_SECONDS = 8.0
 SETTLING = 12.0
 """Seconds of the overload that are left out: after ten the fronts know the rate."""
 
