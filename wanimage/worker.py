@@ -76,6 +76,7 @@ class Worker:
         self._active: dict[int, TakenJob] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._dropped = asyncio.Event()
         self._draining = asyncio.Event()
         self._cancels: Standing | None = None
         self._heart: asyncio.Task[None] | None = None
@@ -152,12 +153,13 @@ class Worker:
         deadline = clock() + timeout
         while not self._draining.is_set():
             left = max(deadline - clock(), 0.0)
-            if len(self._active) >= self._slots:
+            if self._full:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left):
                         await self._room.wait()
             elif message := await self._queue.take(left, self._may_take):
                 if taken := await self._accept(message):
+                    await self._others_done(taken)
                     return taken
                 continue
             if clock() >= deadline:
@@ -314,17 +316,32 @@ class Worker:
         held = any(taken.tenant == tenant for taken in self._active.values())
         return len(self._active) < self._slots - (int(self._slots * RESERVED) if held else 0)
 
+    @property
+    def _full(self) -> bool:
+        return len(self._active) >= self._slots or any(map(self._suspect, self._active.values()))
+
+    def _suspect(self, taken: TakenJob) -> bool:
+        # A job that kills its workers takes those held beside it along, up to their last delivery too. That
+        # one each has for itself: the guilty is given up after it, the others are done.
+        return taken.delivery == self.max_deliver > 1
+
+    async def _others_done(self, taken: TakenJob) -> None:
+        while self._suspect(taken) and len(self._active) > 1:
+            self._dropped.clear()
+            await self._dropped.wait()
+
     def _hold(self, taken: TakenJob) -> None:
         self._active[id(taken)] = taken
         metrics.JOBS_HELD.labels(self.kind).set(len(self._active))
         self._idle.clear()
-        if len(self._active) >= self._slots:
+        if self._full:
             self._room.clear()
 
     def _drop(self, taken: TakenJob) -> None:
         self._active.pop(id(taken), None)
         metrics.JOBS_HELD.labels(self.kind).set(len(self._active))
-        if len(self._active) < self._slots:
+        self._dropped.set()
+        if not self._full:
             self._room.set()
             self._queue.wake()  # a tenant that had its share may take again
         if not self._active:

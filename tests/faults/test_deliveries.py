@@ -1,6 +1,7 @@
 """Jobs delivered twice, and jobs nobody can do, among many that are fine."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
@@ -121,6 +122,56 @@ async def test_poison_among_many_jobs_ends_in_the_dead_letters_and_the_rest_is_d
             assert isinstance(outcome, JobFailed)
             assert by_name[job.id].reason in str(outcome), "the submitter and the letter give one number"
     assert sum("not a Job" in letter.reason for letter in letters) == poison // 10
+
+
+DOOMED_WORKER = """
+import asyncio, os, sys
+from wanimage import telemetry
+from wanimage.bus import Bus
+from wanimage.config import Settings
+from wanimage.jobs import Jobs
+from wanimage.v1.jobs_pb2 import DecodeResult
+from wanimage.worker import Worker
+
+async def handle(taken):
+    await asyncio.sleep(0.1)
+    if taken.job.decode.latent.sha256.startswith("f"):
+        os._exit(1)
+    await asyncio.sleep(0.1)
+    return DecodeResult()
+
+async def main():
+    telemetry.configure("doomed")  # logs to stderr
+    async with await Bus.connect(Settings(_env_file=None, nats_url=sys.argv[1])) as bus:
+        options = {"family": "f" * 64, "slots": 16, "ack_wait": 1.5, "max_deliver": 3}
+        async with Worker(Jobs(bus), "decode", **options) as worker:
+            await worker.run(handle)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_job_that_kills_its_worker_takes_none_of_those_beside_it_along(
+    bus: Bus, jobs: Jobs, nats_server: NatsServer
+) -> None:
+    named = [decode_job(name) for name in "0123f456789"]
+    waiting = asyncio.gather(*(_outcome(jobs, job) for job in named))
+    deaths = 0
+    while not waiting.done():
+        command = (sys.executable, "-c", DOOMED_WORKER, nats_server.url)
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        exited = asyncio.ensure_future(process.wait())
+        await asyncio.wait({waiting, exited}, return_when=asyncio.FIRST_COMPLETED)
+        deaths += exited.done()
+        if not exited.done():
+            process.kill()
+            await exited
+    failed = [job.decode.latent.sha256[0] for job, error in zip(named, await waiting, strict=True) if error]
+    assert failed == ["f"], f"after {deaths} deaths"
+    assert deaths == 3
+    (letter,) = [each async for each in DeadLetters(bus).all()]
+    assert letter.name == decode_job("f").id
+    assert "3 workers died on it" in letter.reason
 
 
 async def _outcome(jobs: Jobs, job: Job) -> WanError | None:

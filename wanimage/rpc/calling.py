@@ -1,5 +1,6 @@
-"""The client's side: a channel that says who calls."""
+"""The client's side: a channel that says who calls, and that repeats what a dying connection broke."""
 
+import json
 from typing import Any
 
 import grpc
@@ -12,14 +13,46 @@ _LENGTHS = [
     ("grpc.max_send_message_length", MAX_RECEIVE_BYTES),
 ]
 
+_REPEATABLE = {
+    "PlannerService": ("Watch", "GetSession", "ListSessions", "Cancel", "FetchBlob"),
+    "VisualizerService": ("Render",),
+    "VaeService": ("Encode", "Decode"),
+}
+"""Methods that may be called twice: they read, or their work is named by its content. Not Generate, Converse
+and Fork, of which each call begins something new."""
+_SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [
+                    {"service": f"wanimage.v1.{service}", "method": method}
+                    for service, methods in _REPEATABLE.items()
+                    for method in methods
+                ],
+                # UNAVAILABLE: the connection broke or was refused. CANCELLED: a server that stops says so to
+                # calls that arrived and were not begun. What a service answers itself is never repeated: it
+                # comes with `rpc.details.FINAL`.
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 3,
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                },
+            }
+        ]
+    }
+)
+
 
 def channel(address: str, api_key: str | None = None) -> grpc.aio.Channel:
     """A channel to host:port that sends the API key and the running trace with every call.
 
-    `http://` and `https://` before the address choose plain text (the default) or TLS.
+    `http://` and `https://` before the address choose plain text (the default) or TLS. Calls that may be
+    repeated are, up to three times, when the connection breaks before anything was answered.
     """
     scheme, _, rest = address.rpartition("://")
-    options = [*_LENGTHS, *KEEPALIVE]
+    options = [*_LENGTHS, *KEEPALIVE, ("grpc.service_config", _SERVICE_CONFIG)]
     interceptors: list[Any] = [each(api_key) for each in _CLIENT_INTERCEPTORS]
     if scheme == "https":
         credentials = grpc.ssl_channel_credentials()

@@ -22,6 +22,8 @@ MAX_DETAIL_CHARACTERS = 1000
 """Of a message: gRPC limits metadata to 8 KB."""
 DOMAIN = "wanimage"
 DETAILS_KEY = "grpc-status-details-bin"
+FINAL = ("grpc-retry-pushback-ms", "-1")
+"""Tells gRPC's own retry that this is an answer, not an accident: callers decide for themselves."""
 
 
 def details_of(error: WanError, request_id: str) -> list[Message]:
@@ -52,7 +54,8 @@ async def abort(
         packed.append(AnyMessage())
         packed[-1].Pack(each)
     status = status_pb2.Status(code=code.value[0], message=message, details=packed)
-    await context.abort(code, message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),))
+    trailing = ((DETAILS_KEY, status.SerializeToString()), FINAL)
+    await context.abort(code, message, trailing_metadata=trailing)
     raise AssertionError("abort returned")
 
 
