@@ -95,6 +95,7 @@ class Blobs:
             socket_options=pacing.SOCKET_OPTIONS,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             retries=retries,
+            ca_certs=str(settings.tls_ca) if settings.tls_ca else None,
         )
         self._client = minio.Minio(
             self.endpoint,

@@ -11,6 +11,7 @@ that time, so each must be harmless when done twice; `store` is, by its fence.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -25,7 +26,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 
-from wanimage import clock, metrics, spans, telemetry
+from wanimage import clock, metrics, spans, telemetry, tls
 from wanimage.cancellation import heeding
 from wanimage.config import Settings
 from wanimage.errors import Conflict, StorageFull, Unavailable
@@ -105,7 +106,7 @@ class Bus:
         except (TimeoutError, OSError, nats.errors.Error) as error:
             cause = bus.client.last_error or error
             await bus.close()
-            raise Unavailable("NATS", f"{settings.nats_url}: {cause!r}") from error
+            raise Unavailable("NATS", f"{_without_user(settings.nats_url)}: {cause!r}") from error
         await bus._ensure_streams()
         await bus.check()
         return bus
@@ -252,11 +253,15 @@ class Bus:
     # The connection. -------------------------------------------------------------------------------------
 
     async def _dial(self) -> None:
+        user, url = self._settings.nats_user, self._settings.nats_url
         await self.client.connect(
-            self._settings.nats_url.split(","),
+            url.split(","),
             name=self._name,
-            user=self._settings.nats_user or None,
+            user=user or None,
             password=self._settings.nats_password.get_secret_value() or None,
+            tls=tls.context(self._settings) if url.startswith("tls://") else None,
+            # A user may hear its own answers and nobody else's (deploy/nats.conf).
+            inbox_prefix=f"_INBOX_{user}" if user else "_INBOX",
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_SECONDS,
             connect_timeout=1,
@@ -298,6 +303,9 @@ class Bus:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _ensure_streams(self) -> None:
+        if not self._settings.nats_makes_streams:
+            await self._patiently(lambda: self.jetstream.stream_info(JOBS))
+            return
         for config in streams():
             await self._patiently(lambda config=config: self._ensure(config))  # type: ignore[misc]
 
@@ -325,7 +333,8 @@ class Bus:
             log.info("nats_error", error=self._last_error)
 
     async def _on_disconnect(self) -> None:
-        log.warning("nats_disconnected")
+        if not self._closing:
+            log.warning("nats_disconnected")
 
     async def _on_reconnect(self) -> None:
         self._last_error = ""
@@ -368,3 +377,7 @@ class Bus:
     def __repr__(self) -> str:
         url: Any = self.client.connected_url
         return f"Bus({url.netloc if url else 'disconnected'})"
+
+
+def _without_user(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)

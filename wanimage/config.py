@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = ""
     nats_password: SecretStr = SecretStr("")
+    nats_makes_streams: bool = True
+    """Create and update the streams; false where another service does, and this one's NATS user may not."""
     s3_endpoint: str = "127.0.0.1:8333"
     """host:port, without a scheme."""
     s3_access_key: str = "wanimage"
@@ -44,7 +46,22 @@ class Settings(BaseSettings):
     role: Role = "both"
     """`front` speaks gRPC, `worker` takes jobs, `both` does both."""
     api_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict)
-    """Tenant to API key, as JSON or `tenant=key,tenant=key`; empty: open, everybody is tenant "default"."""
+    """Tenant to API key, as JSON or `tenant=key,tenant=key`, beside those made with `wan keys create`."""
+    auth: Literal["auto", "keys"] = "auto"
+    """`keys` lets nobody in without an API key; `auto` only once there has been one, in `api_keys` or made
+    with `wan keys create`."""
+    rate: float = Field(default=100.0, gt=0)
+    """Calls a second that a tenant may make to one front over time."""
+    burst: int = Field(default=1000, ge=1)
+    """Calls that a tenant may make to one front at once, after a rest."""
+    tls_cert: Path | None = None
+    """This process's certificate (PEM, with the chain): fronts speak TLS with it, clients show it."""
+    tls_key: Path | None = None
+    """Private key of `tls_cert` (PEM)."""
+    tls_client_ca: Path | None = None
+    """Fronts let in only clients whose certificate one of these authorities signed (mTLS)."""
+    tls_ca: Path | None = None
+    """Authorities trusted for fronts, NATS and S3, in place of the system's."""
     max_deadline: float = Field(default=3600.0, gt=0)
     """Longest deadline a caller may ask for, seconds."""
     drain_seconds: float = Field(default=20.0, ge=0)
@@ -83,6 +100,18 @@ class Settings(BaseSettings):
         if any(not tenant.strip() or not key.strip() for tenant, _, key in pairs):
             raise ValueError("WAN_API_KEYS must be JSON or 'tenant=key,tenant=key'")
         return {tenant.strip(): key.strip() for tenant, _, key in pairs}
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("WAN_TLS_CERT and WAN_TLS_KEY go together; set both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("WAN_TLS_CLIENT_CA needs WAN_TLS_CERT and WAN_TLS_KEY; set them too")
+        for name in ("tls_cert", "tls_key", "tls_client_ca", "tls_ca"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"WAN_{name.upper()}: no file {str(path)!r}; name a PEM file")
+        return self
 
     def address(self, service: str) -> str:
         """host:port this service binds to."""

@@ -4,6 +4,7 @@ WanError                     (never raised itself)
 ├── InvalidInput             INVALID_ARGUMENT     the request must change: names field, limit, way out
 ├── NotFound                 NOT_FOUND            no such session, image, job or blob for this tenant
 ├── Unauthenticated          UNAUTHENTICATED      no API key, or one that is not known
+├── Forbidden                PERMISSION_DENIED    the key is known, its role may not do this
 ├── FamilyMismatch           FAILED_PRECONDITION  a job or latent of another weight family
 ├── SchemaMismatch           FAILED_PRECONDITION  a session log written by a newer version
 ├── Conflict                 ABORTED              somebody else appended first; read again and retry
@@ -57,6 +58,12 @@ class Unauthenticated(WanError):
     """No usable API key came with the call."""
 
     status = grpc.StatusCode.UNAUTHENTICATED
+
+
+class Forbidden(WanError):
+    """The caller is known and may not do this."""
+
+    status = grpc.StatusCode.PERMISSION_DENIED
 
 
 class FamilyMismatch(WanError):

@@ -20,7 +20,7 @@ from typing import TypeVar, get_args
 import grpc
 from pydantic import ValidationError
 
-from wanimage import metrics, rpc, telemetry
+from wanimage import metrics, rpc, telemetry, tls
 from wanimage.blobs import Blobs
 from wanimage.bus import Bus
 from wanimage.config import PORTS, Role, Settings
@@ -140,13 +140,16 @@ async def running(service: Service, settings: Settings) -> AsyncIterator[Process
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(_connected(service, settings, family))
         await stack.enter_async_context(exposed(settings, ground.bus))
-        server = rpc.server(settings)
+        keys = rpc.keyring(settings)
+        if speaks_here:
+            await _patiently(lambda: keys.read(ground.bus))
+        server = rpc.server(settings, keys)
         metrics.BUILD.labels(service.name, family.digest[:12], settings.role).set(1)
         health = rpc.Health(server, [service.grpc_name] if speaks_here else [])
         await health.set(False)
         if speaks_here:
             service.add_front(server, ground)
-        port = await rpc.listen(server, settings.address(service.name))
+        port = await rpc.listen(server, settings.address(service.name), tls.of_server(settings))
         stack.push_async_callback(server.stop, 0)
         works = await stack.enter_async_context(service.open_worker(ground)) if works_here else ()
         workers = [await stack.enter_async_context(_worker(ground, work)) for work in works]
@@ -155,9 +158,10 @@ async def running(service: Service, settings: Settings) -> AsyncIterator[Process
             for worker, work in zip(workers, works, strict=True)
         ]
         watching = asyncio.create_task(health.watch([ground.bus.check, ground.blobs.check]), name="health")
-        log.info("serving", port=port, role=settings.role, family=family.digest)
+        following = [asyncio.create_task(keys.follow(ground.bus), name="keys")] if speaks_here else []
+        log.info("serving", port=port, role=settings.role, family=family.digest, open=keys.open)
         try:
-            yield Process(ground, port, [*taking, watching])
+            yield Process(ground, port, [*taking, watching, *following])
         finally:
             # Nobody is sent here; nothing new is taken; what is held is finished or handed back; then all
             # closes.
@@ -168,6 +172,9 @@ async def running(service: Service, settings: Settings) -> AsyncIterator[Process
                 worker.stop_taking()
             ending = (server.stop(settings.drain_seconds), *taking, watching)
             await asyncio.gather(*ending, return_exceptions=True)
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
             log.info("drained")
 
 

@@ -14,6 +14,8 @@ JOBS = "JOBS"
 DEAD_LETTERS = "DLQ"
 RESULTS = "KV_RESULTS"
 """The stream under the KV bucket `RESULTS`."""
+KEYS = "KV_KEYS"
+"""The stream under the KV bucket `KEYS`: API keys, hashed (keys.py)."""
 FAMILY_HEADER = "Wan-Family"
 ATTEMPT_HEADER = "Wan-Attempt"
 SEQ_HEADER = "Wan-Seq"
@@ -41,7 +43,7 @@ def token(name: str, value: str) -> str:
 
 
 def streams() -> list[api.StreamConfig]:
-    """The four streams. `republish` repeats a message on a plain subject once it is stored: a wake-up, not
+    """The five streams. `republish` repeats a message on a plain subject once it is stored: a wake-up, not
     data."""
     file = api.StorageType.FILE
     return [
@@ -90,13 +92,27 @@ def streams() -> list[api.StreamConfig]:
                 src="$KV.RESULTS.*", dest="wan.result.{{wildcard(1)}}", headers_only=True
             ),
         ),
+        api.StreamConfig(
+            name=KEYS,
+            subjects=["$KV.KEYS.>"],
+            storage=file,
+            max_msgs_per_subject=1,
+            discard=api.DiscardPolicy.NEW,
+            deny_delete=True,
+            deny_purge=True,
+            allow_direct=True,
+            republish=api.RePublish(src="$KV.KEYS.*", dest="wan.keys.{{wildcard(1)}}", headers_only=True),
+        ),
     ]
 
 
 def stream_of(subject: str) -> str:
     """The stream that stores a subject."""
-    for prefix, stream in (("wan.session.", SESSIONS), ("wan.jobs.", JOBS), ("wan.dlq.", DEAD_LETTERS)):
-        if subject.startswith(prefix):
-            return stream
-    assert subject.startswith("$KV.RESULTS."), subject
-    return RESULTS
+    prefixes = {
+        "wan.session.": SESSIONS,
+        "wan.jobs.": JOBS,
+        "wan.dlq.": DEAD_LETTERS,
+        "$KV.RESULTS.": RESULTS,
+        "$KV.KEYS.": KEYS,
+    }
+    return next(stream for prefix, stream in prefixes.items() if subject.startswith(prefix))

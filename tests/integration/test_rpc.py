@@ -1,8 +1,6 @@
 """The guard, health and shutdown of a real gRPC server with a small servicer behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import grpc
 import pytest
@@ -12,6 +10,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from tests.conftest import eventually
+from tests.echo import SERVICES, Echo, encode, refused, serving
 from wanimage import rpc, telemetry
 from wanimage.config import Settings
 from wanimage.errors import (
@@ -29,74 +28,13 @@ from wanimage.errors import (
 from wanimage.limits import MAX_INPUT_IMAGES
 from wanimage.v1 import vae_pb2, vae_pb2_grpc, visualizer_pb2, visualizer_pb2_grpc
 from wanimage.v1.jobs_pb2 import JobProgress, Preview
-from wanimage.v1.types_pb2 import BlobRef
 
 LARGEST_PICTURE = 20 * 1024 * 1024
-SERVICES = ("wanimage.v1.VaeService", "wanimage.v1.VisualizerService")
-
-
-class Echo(vae_pb2_grpc.VaeServiceServicer, visualizer_pb2_grpc.VisualizerServiceServicer):
-    """Tells its caller's tenant, or raises what the test put there."""
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.calls = 0
-        self.left = asyncio.Event()
-        self.blocked = asyncio.Event()
-        self.release = asyncio.Event()
-        self.release.set()
-        self.traceparent = ""
-
-    async def Encode(self, request: vae_pb2.EncodeRequest, context) -> vae_pb2.EncodeResponse:
-        self.calls += 1
-        self.traceparent = telemetry.inject_headers().get("traceparent", "")
-        if self.error:
-            raise self.error
-        self.blocked.set()
-        await self.release.wait()
-        caller = rpc.caller(context)
-        return vae_pb2.EncodeResponse(latent=BlobRef(sha256=caller.tenant, size=int(caller.seconds_left())))
-
-    async def Render(self, request, context) -> AsyncIterator[visualizer_pb2.RenderResponse]:
-        try:
-            for step in range(len(request.prompts)):
-                yield visualizer_pb2.RenderResponse(
-                    progress=JobProgress(job_id=rpc.caller(context).tenant, step=step)
-                )
-            if self.error:
-                raise self.error
-            await self.release.wait()
-        finally:
-            self.left.set()
-
-
-@asynccontextmanager
-async def serving(echo: Echo, **settings) -> AsyncIterator[tuple[str, rpc.Health, grpc.aio.Server]]:
-    server = rpc.server(Settings(_env_file=None, **settings))
-    vae_pb2_grpc.add_VaeServiceServicer_to_server(echo, server)
-    visualizer_pb2_grpc.add_VisualizerServiceServicer_to_server(echo, server)
-    health = rpc.Health(server, SERVICES)
-    port = await rpc.listen(server, "127.0.0.1:0")
-    yield f"127.0.0.1:{port}", health, server
-    await server.stop(0)
 
 
 @pytest.fixture
 def echo() -> Echo:
     return Echo()
-
-
-async def encode(address: str, *, key: str | None = None, timeout: float | None = 60, **options):
-    async with rpc.channel(address, api_key=key) as channel:
-        return await vae_pb2_grpc.VaeServiceStub(channel).Encode(
-            vae_pb2.EncodeRequest(**options), timeout=timeout
-        )
-
-
-async def refused(call) -> rpc.ErrorDetails:
-    with pytest.raises(grpc.RpcError) as caught:
-        await call
-    return rpc.error_details(caught.value)
 
 
 # Who calls. --------------------------------------------------------------------------------------------

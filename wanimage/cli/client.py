@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from wanimage import rpc
+from wanimage.cli.connecting import channel
 from wanimage.cli.report import Stop, err, explain
 from wanimage.cli.turn import ENDS
 from wanimage.v1 import events_pb2, planner_pb2, planner_pb2_grpc, types_pb2
@@ -28,7 +29,7 @@ class PlannerClient:
 
     def __init__(self, address: str, api_key: str | None = None, timeout: float = 600.0) -> None:
         self.address, self.timeout = address, timeout
-        self._channel = rpc.channel(address, api_key=api_key)
+        self._channel = channel(address, api_key)
         self._stub = planner_pb2_grpc.PlannerServiceStub(self._channel)
 
     async def __aenter__(self) -> "PlannerClient":

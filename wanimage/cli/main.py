@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from wanimage.cli import chat, demo, dlq, doctor, generate, keeping, sessions, top, training, up, vae
+from wanimage.cli import (
+    chat, demo, dlq, doctor, generate, keeping, keys, sessions, top, training, up, vae,
+)  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False,
@@ -21,6 +23,7 @@ app.command()(up.up)
 app.command()(up.down)
 app.command()(top.top)
 app.command()(doctor.doctor)
+app.add_typer(keys.app, name="keys")
 app.add_typer(vae.app, name="vae")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(training.data, name="data")

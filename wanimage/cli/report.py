@@ -56,11 +56,29 @@ def explain(error: grpc.RpcError, address: str) -> Stop:
     if code in _INPUT_CODES:
         return BadInput(details)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return Stop(
-            f"{address} does not answer ({details}); start the services with `wan up`, or see `wan doctor`"
-        )
+        return Stop(_unavailable(address, details))
     way_out = _WAY_OUT.get(code)
     return Stop(f"{code.name}: {details}" + (f"; {way_out}" if way_out else ""))
+
+
+_TLS = (
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted here; name its authority in WAN_TLS_CA"),
+    # A server's refusal of ours comes as an alert.
+    ("ALERT", "it did not take our certificate; set WAN_TLS_CERT and WAN_TLS_KEY to one it knows"),
+    ("SSL", "it speaks no TLS, or not ours; see WAN_TLS_CA, WAN_TLS_CERT and WAN_TLS_KEY"),
+)
+"""What gRPC says of a failed handshake, and what to do."""
+
+
+def _unavailable(address: str, details: str) -> str:
+    for mark, way_out in _TLS:
+        if mark in details:
+            return f"{address}: no secure connection ({details}); {way_out}"
+    dropped = any(mark in details for mark in ("Socket closed", "Connection reset", "recvmsg"))
+    hint = "; where it speaks TLS, set WAN_TLS_CA (and WAN_TLS_CERT, WAN_TLS_KEY if it asks for one)"
+    return f"{address} does not answer ({details}); start the services with `wan up`, or see `wan doctor`" + (
+        hint if dropped else ""
+    )
 
 
 def failure(reason: str, message: str, code: int) -> Stop:

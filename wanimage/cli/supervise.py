@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from wanimage.cli import stackfile
+from wanimage.cli import connecting, stackfile
 from wanimage.cli.stackfile import Part
 
 POLL_SECONDS = 0.2
@@ -173,7 +173,7 @@ def tail(log: str | Path) -> str:
 
 async def serving(address: str) -> bool:
     """Whether the gRPC health service at host:port says SERVING for the whole server."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with connecting.channel(address) as channel:
         try:
             request = health_pb2.HealthCheckRequest()
             answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=HEALTH_SECONDS)

@@ -9,8 +9,7 @@ import grpc
 import typer
 from google.protobuf import json_format
 
-from wanimage import rpc
-from wanimage.cli import options, report, stackfile
+from wanimage.cli import connecting, options, report, stackfile
 from wanimage.cli.client import PlannerClient
 from wanimage.cli.options import read_picture
 from wanimage.cli.turn import save
@@ -49,7 +48,7 @@ async def encode(
     """Print the latent's BlobRef and grid as JSON; `wan vae decode` takes it."""
     request = vae_pb2.EncodeRequest(image=read_picture(image))
     where = stackfile.find("vae", address)
-    async with rpc.channel(where, api_key=api_key) as channel:
+    async with connecting.channel(where, api_key) as channel:
         try:
             response = await vae_pb2_grpc.VaeServiceStub(channel).Encode(request, timeout=timeout)
         except grpc.RpcError as error:
@@ -77,7 +76,7 @@ async def decode(
     """Make a picture of a latent."""
     request = vae_pb2.DecodeRequest(latent=read_blob(blob), inline=True)
     where = stackfile.find("vae", address)
-    async with rpc.channel(where, api_key=api_key) as channel:
+    async with connecting.channel(where, api_key) as channel:
         try:
             response = await vae_pb2_grpc.VaeServiceStub(channel).Decode(request, timeout=timeout)
         except grpc.RpcError as error:

@@ -10,7 +10,7 @@ and `error_details` are the client's side.
 from wanimage.rpc.calling import channel
 from wanimage.rpc.details import ErrorDetails, error_details
 from wanimage.rpc.guard import OPEN_TENANT, Caller, caller
-from wanimage.rpc.serving import Health, listen, server
+from wanimage.rpc.serving import Health, keyring, listen, server
 from wanimage.rpc.transport import MAX_RECEIVE_BYTES, MAX_SEND_BYTES
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "caller",
     "channel",
     "error_details",
+    "keyring",
     "listen",
     "server",
 ]

@@ -45,18 +45,21 @@ _SERVICE_CONFIG = json.dumps(
 )
 
 
-def channel(address: str, api_key: str | None = None) -> grpc.aio.Channel:
+def channel(
+    address: str, api_key: str | None = None, credentials: grpc.ChannelCredentials | None = None
+) -> grpc.aio.Channel:
     """A channel to host:port that sends the API key and the running trace with every call.
 
-    `http://` and `https://` before the address choose plain text (the default) or TLS. Calls that may be
-    repeated are, up to three times, when the connection breaks before anything was answered.
+    `http://` and `https://` before the address choose plain text (the default) or TLS, with `credentials`
+    (`tls.of_client`) or what the system trusts. Calls that may be repeated are, up to three times, when the
+    connection breaks before anything was answered.
     """
     scheme, _, rest = address.rpartition("://")
     options = [*_LENGTHS, *KEEPALIVE, ("grpc.service_config", _SERVICE_CONFIG)]
     interceptors: list[Any] = [each(api_key) for each in _CLIENT_INTERCEPTORS]
     if scheme == "https":
-        credentials = grpc.ssl_channel_credentials()
-        return grpc.aio.secure_channel(rest, credentials, options=options, interceptors=interceptors)
+        trusted = credentials or grpc.ssl_channel_credentials()
+        return grpc.aio.secure_channel(rest, trusted, options=options, interceptors=interceptors)
     return grpc.aio.insecure_channel(rest, options=options, interceptors=interceptors)
 
 

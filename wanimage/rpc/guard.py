@@ -1,7 +1,7 @@
 """What every call of a server goes through; see the package's head."""
 
 import asyncio
-import hmac
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -13,16 +13,23 @@ import grpc
 from google.rpc import error_details_pb2
 
 from wanimage import telemetry
-from wanimage.errors import InvalidInput, Unauthenticated, WanError
+from wanimage.errors import Forbidden, InvalidInput, Unauthenticated, WanError
+from wanimage.keys import Keyring, Role
+from wanimage.rpc.allowance import Allowance
 from wanimage.rpc.details import abort, details_of
 from wanimage.rpc.observing import observed
+from wanimage.rpc.rights import NEEDED, OPEN_SERVICES
+from wanimage.subjects import token
 
 OPEN_TENANT = "default"
 """Whom callers are when no API keys are set."""
+TENANT_KEY = "x-wan-tenant"
+"""Metadata with which an admin names the tenant to act for."""
 DEADLINE_SLACK_SECONDS = 5.0
 """By which a deadline may pass the limit: the way here is counted to it."""
 
-_UNGUARDED = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+_UNGUARDED = tuple(f"/{name}/" for name in OPEN_SERVICES)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 log = telemetry.logger(__name__)
 
 
@@ -55,8 +62,8 @@ def caller(context: grpc.aio.ServicerContext) -> Caller:
 class Guard(grpc.aio.ServerInterceptor):
     """What every call goes through; see the package's head."""
 
-    def __init__(self, keys: dict[str, str], max_deadline: float) -> None:
-        self._keys = {tenant: key.encode() for tenant, key in keys.items()}
+    def __init__(self, keys: Keyring, allowance: Allowance, max_deadline: float) -> None:
+        self._keys, self._allowance = keys, allowance
         self._max_deadline = max_deadline
 
     async def intercept_service(
@@ -100,13 +107,16 @@ class Guard(grpc.aio.ServerInterceptor):
         metadata = {
             key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
         }
-        request_id = metadata.get("x-request-id", "")[:64] or uuid.uuid4().hex[:16]
+        given = metadata.get("x-request-id", "")
+        # What a client sends goes into logs and traces: a name there, never a line of its own.
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
         with (
             telemetry.bound(request=request_id),
             observed(method, metadata, request_id, context),
         ):
             try:
-                tenant = self._tenant(metadata)
+                tenant = self._tenant(method, metadata)
+                await self._allowance.spend(tenant)
                 _CALLER.set(Caller(tenant, request_id, self._deadline(context)))
                 with telemetry.bound(tenant=tenant):
                     yield
@@ -122,19 +132,30 @@ class Guard(grpc.aio.ServerInterceptor):
                 info = [error_details_pb2.RequestInfo(request_id=request_id)]
                 await abort(context, grpc.StatusCode.INTERNAL, message, info)
 
-    def _tenant(self, metadata: dict[str, str]) -> str:
-        if not self._keys:
+    def _tenant(self, method: str, metadata: dict[str, str]) -> str:
+        """Whom the call is for. Raises Unauthenticated, Forbidden, InvalidInput."""
+        wanted = metadata.get(TENANT_KEY, "")
+        if self._keys.open:
+            if wanted not in ("", OPEN_TENANT):
+                raise Forbidden(
+                    f"without API keys there is only tenant {OPEN_TENANT!r}; leave {TENANT_KEY} out"
+                )
             return OPEN_TENANT
-        scheme, _, bearer = metadata.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key", "")
-        # Every key is compared, in constant time: how long it takes tells nothing.
-        matches = [tenant for tenant, key in self._keys.items() if hmac.compare_digest(key, given.encode())]
-        if not matches:
-            what = "this API key is not known" if given else "no API key came with the call"
-            raise Unauthenticated(
-                f"{what}; send metadata `authorization: Bearer <key>` or `x-api-key: <key>`"
+        key = self._keys.find(_given_key(metadata))
+        role, needed = Role[key.role.upper()], NEEDED.get(method.lstrip("/"))
+        if needed is None:
+            raise Forbidden(f"no role may call {method.lstrip('/')}: it is missing in the table of rights")
+        if role < needed:
+            raise Forbidden(
+                f"a key of role {key.role} may not call {method.rpartition('/')[2]}; "
+                f"use one of role {needed.name.lower()}"
             )
-        return matches[0]
+        if not wanted or wanted == key.tenant:
+            return key.tenant
+        if role < Role.ADMIN:
+            raise Forbidden(f"this key speaks for tenant {key.tenant} alone; leave {TENANT_KEY} out")
+        log.info("acting_for", key=key.id, tenant=token(TENANT_KEY, wanted), method=method)
+        return wanted
 
     def _deadline(self, context: grpc.aio.ServicerContext) -> float:
         remaining = context.time_remaining()
@@ -145,3 +166,13 @@ class Guard(grpc.aio.ServerInterceptor):
                 "deadline", f"{remaining:.0f} s, the limit is {self._max_deadline:.0f} s", "ask for less time"
             )
         return asyncio.get_running_loop().time() + remaining
+
+
+def _given_key(metadata: dict[str, str]) -> str:
+    scheme, _, bearer = metadata.get("authorization", "").partition(" ")
+    given = bearer.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key", "")
+    if not given:
+        raise Unauthenticated(
+            "no API key came with the call; send metadata `authorization: Bearer <key>` or `x-api-key: <key>`"
+        )
+    return given

@@ -10,6 +10,8 @@ from grpc_reflection.v1alpha import reflection
 
 from wanimage import metrics, telemetry
 from wanimage.config import Settings
+from wanimage.keys import Keyring
+from wanimage.rpc.allowance import Allowance
 from wanimage.rpc.guard import Guard
 from wanimage.rpc.transport import KEEPALIVE, MAX_RECEIVE_BYTES, MAX_SEND_BYTES
 
@@ -18,9 +20,9 @@ HEALTH_SECONDS = 2.0
 log = telemetry.logger(__name__)
 
 
-def server(settings: Settings) -> grpc.aio.Server:
-    """A server with the guard. Add servicers and `Health`, then `listen`."""
-    keys = {tenant: key.get_secret_value() for tenant, key in settings.api_keys.items()}
+def server(settings: Settings, keys: Keyring | None = None) -> grpc.aio.Server:
+    """A server with the guard. Add servicers and `Health`, then `listen`. `keys` None: those of the settings
+    alone."""
     options = [
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         ("grpc.max_send_message_length", MAX_SEND_BYTES),
@@ -28,14 +30,30 @@ def server(settings: Settings) -> grpc.aio.Server:
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.so_reuseport", 0),
     ]
-    return grpc.aio.server(interceptors=[Guard(keys, settings.max_deadline)], options=options)
+    allowance = Allowance(settings.rate, settings.burst)
+    guard = Guard(keys or keyring(settings), allowance, settings.max_deadline)
+    return grpc.aio.server(interceptors=[guard], options=options)
 
 
-async def listen(server: grpc.aio.Server, address: str) -> int:
-    """Start serving on host:port (port 0: any free one); returns the port. Raises RuntimeError when it is
-    taken."""
+def keyring(settings: Settings) -> Keyring:
+    """The keys that the settings name."""
+    given = {tenant: key.get_secret_value() for tenant, key in settings.api_keys.items()}
+    return Keyring(given, needed=settings.auth == "keys")
+
+
+async def listen(
+    server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
+    """Start serving on host:port (port 0: any free one), in plain text or as `tls.of_server` says.
+
+    Returns the port. Raises RuntimeError when it is taken.
+    """
     try:
-        port = server.add_insecure_port(address)
+        port = (
+            server.add_insecure_port(address)
+            if credentials is None
+            else server.add_secure_port(address, credentials)
+        )
     except RuntimeError as error:
         raise RuntimeError(f"cannot listen on {address}: {error}; set WAN_HOST and WAN_PORT") from error
     await server.start()
