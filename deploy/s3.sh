@@ -8,9 +8,10 @@ config=${S3_CONFIG:-/tmp/s3.json}
 made=${S3_BUCKET_MADE:-/tmp/bucket-made}
 master=${S3_MASTER:-127.0.0.1:9333}
 
-identity() { # NAME ACCESS_KEY SECRET_KEY
+# No service may list: a blob's name is the digest of its bytes, and whoever was not told it cannot read it.
+identity() { # NAME ACCESS_KEY SECRET_KEY [MORE_ACTIONS]
     printf '{"name":"%s","credentials":[{"accessKey":"%s","secretKey":"%s"}],' "$1" "$2" "$3"
-    printf '"actions":["Read:%s","Write:%s","List:%s"]}' "$bucket" "$bucket" "$bucket"
+    printf '"actions":["Read:%s","Write:%s"%s]}' "$bucket" "$bucket" "${4:-}"
 }
 
 umask 077
@@ -21,6 +22,8 @@ umask 077
     identity visualizer "$VISUALIZER_S3_ACCESS_KEY" "$VISUALIZER_S3_SECRET_KEY"
     printf ','
     identity vae "$VAE_S3_ACCESS_KEY" "$VAE_S3_SECRET_KEY"
+    printf ','
+    identity operator "$OPERATOR_S3_ACCESS_KEY" "$OPERATOR_S3_SECRET_KEY" ",\"List:$bucket\""
     printf ']}\n'
 } >"$config"
 

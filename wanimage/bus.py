@@ -304,7 +304,10 @@ class Bus:
 
     async def _ensure_streams(self) -> None:
         if not self._settings.nats_makes_streams:
-            await self._patiently(lambda: self.jetstream.stream_info(JOBS))
+            try:
+                await self._patiently(lambda: self.jetstream.stream_info(JOBS))
+            except nats.js.errors.NotFoundError as error:
+                raise Unavailable("NATS", f"no stream {JOBS} yet, another service makes it") from error
             return
         for config in streams():
             await self._patiently(lambda config=config: self._ensure(config))  # type: ignore[misc]

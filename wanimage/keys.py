@@ -15,13 +15,13 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from wanimage import telemetry
+from wanimage import clock, telemetry
 from wanimage.bus import Bus
 from wanimage.errors import Conflict, InvalidInput, NotFound, Unauthenticated, Unavailable
 from wanimage.subjects import KEYS, token
@@ -73,7 +73,7 @@ class Key(BaseModel):
         """`active`, `revoked` or `expired`."""
         if self.revoked is not None:
             return "revoked"
-        return "expired" if self.expires is not None and self.expires <= datetime.now(UTC) else "active"
+        return "expired" if self.expires is not None and self.expires <= clock.now() else "active"
 
 
 def new_key(
@@ -86,7 +86,7 @@ def new_key(
         raise InvalidInput("expires", f"in {lifetime.total_seconds():g} s", "give a time to come")
     key_id = secrets.token_hex(6)
     key = f"wan_{key_id}_{secrets.token_hex(32)}"
-    now = datetime.now(UTC)
+    now = clock.now()
     return key, Key(
         id=key_id,
         sha256=_digest(key),
@@ -122,7 +122,7 @@ class KeyStore:
             key = Key.model_validate_json(held.data)
             if key.revoked is not None:
                 return key
-            key = key.model_copy(update={"revoked": datetime.now(UTC)})
+            key = key.model_copy(update={"revoked": clock.now()})
             try:
                 await self._bus.store(
                     _subject(key_id), key.model_dump_json().encode(), expected_last=held.seq

@@ -29,7 +29,8 @@ from wanimage.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("planner", "visualizer", "vae")
-PASSWORDS = {name: f"secret-of-{name}" for name in SERVICES}
+USERS = (*SERVICES, "operator")
+PASSWORDS = {name: f"secret-of-{name}" for name in USERS}
 START_SECONDS = 60.0
 FAMILY = "0" * 64
 
@@ -65,7 +66,8 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def settings(nats_url: str, user: str, password: str | None = None) -> Settings:
     secret = PASSWORDS[user] if password is None else password
-    return Settings(nats_url=nats_url, nats_user=user, nats_password=secret)
+    makes = user == "planner"
+    return Settings(nats_url=nats_url, nats_user=user, nats_password=secret, nats_makes_streams=makes)
 
 
 async def connect(nats_url: str, user: str) -> Bus:
@@ -81,7 +83,7 @@ async def connect(nats_url: str, user: str) -> Bus:
 @pytest.fixture
 async def buses(nats_url: str) -> AsyncIterator[dict[str, Bus]]:
     """One connection a service."""
-    opened = {name: await connect(nats_url, name) for name in SERVICES}
+    opened = {name: await connect(nats_url, name) for name in USERS}  # the planner first: it makes the streams
     yield opened
     for bus in opened.values():
         await bus.close()
@@ -166,7 +168,7 @@ def running_s3(folder: Path, ports: dict[str, int]) -> Iterator[str]:
         "S3_PORT": str(ports["s3"]),
         "S3_MASTER": f"127.0.0.1:{ports['master']}.{ports['master.grpc']}",
     }
-    for name in SERVICES:
+    for name in USERS:
         environment |= {
             f"{name.upper()}_S3_ACCESS_KEY": name,
             f"{name.upper()}_S3_SECRET_KEY": PASSWORDS[name],
