@@ -83,7 +83,9 @@ async def connect(nats_url: str, user: str) -> Bus:
 @pytest.fixture
 async def buses(nats_url: str) -> AsyncIterator[dict[str, Bus]]:
     """One connection a service."""
-    opened = {name: await connect(nats_url, name) for name in USERS}  # the planner first: it makes the streams
+    opened = {
+        name: await connect(nats_url, name) for name in USERS
+    }  # the planner first: it makes the streams
     yield opened
     for bus in opened.values():
         await bus.close()

@@ -1,6 +1,7 @@
 """The guard, health and shutdown of a real gRPC server with a small servicer behind it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
