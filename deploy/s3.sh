@@ -8,10 +8,11 @@ config=${S3_CONFIG:-/tmp/s3.json}
 made=${S3_BUCKET_MADE:-/tmp/bucket-made}
 master=${S3_MASTER:-127.0.0.1:9333}
 
-# No service may list: a blob's name is the digest of its bytes, and whoever was not told it cannot read it.
-identity() { # NAME ACCESS_KEY SECRET_KEY [MORE_ACTIONS]
+# A service lists the trash alone (a read that misses a blob looks there): a blob's name is the digest of its bytes, and
+# whoever was not told it cannot read it.
+identity() { # NAME ACCESS_KEY SECRET_KEY [WHAT_IT_LISTS]
     printf '{"name":"%s","credentials":[{"accessKey":"%s","secretKey":"%s"}],' "$1" "$2" "$3"
-    printf '"actions":["Read:%s","Write:%s"%s]}' "$bucket" "$bucket" "${4:-}"
+    printf '"actions":["Read:%s","Write:%s","List:%s"]}' "$bucket" "$bucket" "$bucket${4-/.trash/*}"
 }
 
 umask 077
@@ -23,7 +24,7 @@ umask 077
     printf ','
     identity vae "$VAE_S3_ACCESS_KEY" "$VAE_S3_SECRET_KEY"
     printf ','
-    identity operator "$OPERATOR_S3_ACCESS_KEY" "$OPERATOR_S3_SECRET_KEY" ",\"List:$bucket\""
+    identity operator "$OPERATOR_S3_ACCESS_KEY" "$OPERATOR_S3_SECRET_KEY" ""
     printf ']}\n'
 } >"$config"
 

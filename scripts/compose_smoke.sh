@@ -49,6 +49,8 @@ for service in planner visualizer vae; do
     done
     echo "compose-smoke: $service is healthy after $SECONDS s"
 done
+WAN_API_KEY=$("${compose[@]}" run --rm operator keys create smoke)
+export WAN_API_KEY
 .venv/bin/wan generate "draw a red balloon" --address "$("${compose[@]}" port planner 50051)" --out "$work/out" --json
 find "$work/out" -name '*.png' | grep -q . || { echo "compose-smoke: no picture came back" >&2; exit 1; }
 echo "compose-smoke: passed in $SECONDS s"

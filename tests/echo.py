@@ -63,8 +63,10 @@ async def serving(
     visualizer_pb2_grpc.add_VisualizerServiceServicer_to_server(echo, server)
     health = rpc.Health(server, SERVICES)
     port = await rpc.listen(server, "127.0.0.1:0", tls.of_server(chosen))
-    yield f"127.0.0.1:{port}", health, server
-    await server.stop(0)
+    try:
+        yield f"127.0.0.1:{port}", health, server
+    finally:
+        await server.stop(0)
 
 
 async def encode(

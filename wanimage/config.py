@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     """Fronts let in only clients whose certificate one of these authorities signed (mTLS)."""
     tls_ca: Path | None = None
     """Authorities trusted for fronts, NATS and S3, in place of the system's."""
+    c2pa_cert: Path | None = None
+    """The vae puts signed C2PA manifests into its pictures: certificate chain for it (PEM)."""
+    c2pa_key: Path | None = None
+    """Private key of `c2pa_cert`, ECDSA P-256 (PEM)."""
     max_deadline: float = Field(default=3600.0, gt=0)
     """Longest deadline a caller may ask for, seconds."""
     drain_seconds: float = Field(default=20.0, ge=0)
@@ -102,12 +106,14 @@ class Settings(BaseSettings):
         return {tenant.strip(): key.strip() for tenant, _, key in pairs}
 
     @model_validator(mode="after")
-    def _check_tls(self) -> "Settings":
+    def _check_files(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("WAN_TLS_CERT and WAN_TLS_KEY go together; set both or neither")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("WAN_TLS_CLIENT_CA needs WAN_TLS_CERT and WAN_TLS_KEY; set them too")
-        for name in ("tls_cert", "tls_key", "tls_client_ca", "tls_ca"):
+        if (self.c2pa_cert is None) != (self.c2pa_key is None):
+            raise ValueError("WAN_C2PA_CERT and WAN_C2PA_KEY go together; set both or neither")
+        for name in ("c2pa_cert", "c2pa_key", "tls_cert", "tls_key", "tls_client_ca", "tls_ca"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
                 raise ValueError(f"WAN_{name.upper()}: no file {str(path)!r}; name a PEM file")

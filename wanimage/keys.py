@@ -151,6 +151,11 @@ class Keyring:
         """Whether everybody may call: no key was ever seen, and none is needed."""
         return not self._closed
 
+    @property
+    def known(self) -> int:
+        """How many keys of the bucket it knows, whatever their state."""
+        return len(self._held)
+
     def find(self, given: str) -> Key:
         """The active key that `given` is. Raises Unauthenticated."""
         digest = _digest(given)

@@ -13,11 +13,13 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
     """Load the VAE; take both kinds of job."""
     # torch is slow to import, and a front does without it.
     from services.vae.engine import VaeEngine
+    from services.vae.provenance import Signer
     from services.vae.worker import SLOTS, Batcher, VaeWorker
 
     engine = await serve.load(ground, lambda: VaeEngine.load(ground.family))
     batcher = Batcher()
-    worker = VaeWorker(engine, ground.blobs, batcher)
+    signer = Signer.of(ground.settings, ground.family.digest)
+    worker = VaeWorker(engine, ground.blobs, batcher, signer.sign if signer is not None else None)
     try:
         yield [serve.Work("encode", worker.encode, SLOTS), serve.Work("decode", worker.decode, SLOTS)]
     finally:

@@ -96,6 +96,8 @@ class VaeWorker:
     engine: VaeEngine
     blobs: Blobs
     batcher: Batcher
+    sign: Callable[[bytes, str], bytes] | None = None
+    """Puts a manifest into an encoded picture of a media type (provenance.py)."""
 
     async def encode(self, taken: TakenJob) -> jobs_pb2.EncodeResult:
         """Picture to latent. Raises NotFound or DataLoss for its blob, InvalidInput for what is no
@@ -130,6 +132,8 @@ class VaeWorker:
         with telemetry.span("decode latent"):
             picture = await self.batcher.run(self._decode, ("decode", grid), latent, limit)
         encoded, media_type = await asyncio.to_thread(images.encode, picture, job.format)
+        if self.sign is not None:
+            encoded = await asyncio.to_thread(self.sign, encoded, media_type)
         shape = list(picture.shape)
         blob = await self.blobs.put(taken.tenant, encoded, media_type, dtype="uint8", shape=shape)
         return jobs_pb2.DecodeResult(

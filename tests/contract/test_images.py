@@ -69,7 +69,7 @@ def test_new_env_fills_every_secret_and_refuses_to_replace_a_file(tmp_path: Path
     subprocess.run(command, check=True)
     written = (tmp_path / "env").read_text()
     secrets = re.findall(r"^\w+_(?:PASSWORD|SECRET_KEY)=(w[0-9a-f]{32})$", written, re.MULTILINE)
-    assert len(set(secrets)) == 2 * len(OURS) + 1  # and Grafana's
+    assert len(set(secrets)) == 2 * len([*OURS, "operator"]) + 1  # and Grafana's
     assert (tmp_path / "env").stat().st_mode & 0o077 == 0
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 1

@@ -1,6 +1,7 @@
 """deploy/nats.conf and deploy/s3.sh under real servers: each service can do its work and nothing else."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -16,15 +17,20 @@ import pytest
 import urllib3
 from minio import Minio
 from minio.error import S3Error
+from nats.aio.msg import Msg
 from urllib3.exceptions import HTTPError
 
+from tests.conftest import eventually
 from wanimage.blobs import Blobs
 from wanimage.bus import Bus
 from wanimage.config import Settings
-from wanimage.errors import Unavailable
+from wanimage.errors import NotFound, Unavailable
 from wanimage.jobs import Jobs, make_job
+from wanimage.keys import Keyring, KeyStore, new_key
+from wanimage.sessions import Sessions
 from wanimage.stack import find_binary, free_ports
 from wanimage.v1 import jobs_pb2
+from wanimage.v1.types_pb2 import BlobRef
 from wanimage.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,6 +159,110 @@ async def test_user_may_not_publish_beyond_its_role(
     assert subject.lower() in message
 
 
+SESSION_READS = (
+    "$JS.API.DIRECT.GET.SESSIONS",
+    "$JS.API.DIRECT.GET.SESSIONS.wan.session.acme.s",
+    "$JS.API.STREAM.MSG.GET.SESSIONS",
+    "$JS.API.STREAM.INFO.SESSIONS",
+    "$JS.API.STREAM.NAMES",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.SNAPSHOT.SESSIONS",
+    "$JS.API.CONSUMER.CREATE.SESSIONS",
+    "$JS.API.CONSUMER.CREATE.SESSIONS.spy.wan.session.acme.s",
+    "$JS.API.CONSUMER.DURABLE.CREATE.SESSIONS.spy",
+    "$JS.API.CONSUMER.MSG.NEXT.SESSIONS.spy",
+    # A stream that sources SESSIONS, or SESSIONS republished to where one may listen.
+    "$JS.API.STREAM.CREATE.SPY",
+    "$JS.API.STREAM.UPDATE.SESSIONS",
+    "$JS.API.STREAM.UPDATE.JOBS",
+)
+BEYOND = (
+    "$KV.KEYS.000000000000",
+    "$JS.API.STREAM.PURGE.KV_RESULTS",
+    "$JS.API.STREAM.DELETE.KV_KEYS",
+    "$JS.API.STREAM.MSG.DELETE.DLQ",
+    "$JS.API.DIRECT.GET.DLQ",
+    "$JS.API.DIRECT.GET.KV_RESULTS",
+    "$JS.API.CONSUMER.DELETE.JOBS.turn-acme",
+    "wan.session.acme.s",
+    "wan.live.acme.s.log",
+)
+HEARD = ("wan.live.>", "wan.session.>", "wan.>", ">", "_INBOX.>", "_INBOX_planner.>", "$JS.>", "$KV.>")
+
+
+@pytest.mark.parametrize("user", ["visualizer", "vae"])
+async def test_a_compromised_worker_reaches_no_session_and_no_key(
+    nats_url: str, buses: dict[str, Bus], user: str
+) -> None:
+    await Sessions(buses["planner"]).create("acme", f"read-by-{user}", FAMILY)
+    refused: list[str] = []
+
+    async def note(error: Exception) -> None:
+        refused.append(str(error).lower())
+
+    client = await nats.connect(
+        nats_url, user=user, password=PASSWORDS[user], error_cb=note, inbox_prefix=f"_INBOX_{user}"
+    )
+    heard: list[str] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.subject)
+
+    try:
+        for subject in HEARD:
+            await client.subscribe(subject, cb=hear)
+        for subject in SESSION_READS + BEYOND:
+            await client.publish(subject, b'{"last_by_subj":"wan.session.acme.s"}', reply=client.new_inbox())
+        await eventually(lambda: len(refused) >= len(SESSION_READS + BEYOND + HEARD))
+        await Sessions(buses["planner"]).open("acme", f"read-by-{user}")  # its answer goes to the planner
+        await client.rtt()
+    finally:
+        await client.close()
+    for subject in SESSION_READS + BEYOND:
+        assert any("publish" in text and f'"{subject.lower()}"' in text for text in refused), subject
+    for subject in HEARD:
+        assert any("subscription" in text and f'"{subject.lower()}"' in text for text in refused), subject
+    assert heard == []
+
+
+async def test_a_consumer_of_ones_own_kind_shows_no_other_kind(buses: dict[str, Bus]) -> None:
+    config = {
+        "name": "spy",
+        "durable_name": "spy",
+        "ack_policy": "explicit",
+        "filter_subject": "wan.jobs.turn.a",
+    }
+    answer = await buses["vae"].client.request(
+        "$JS.API.CONSUMER.CREATE.JOBS.spy.wan.jobs.decode.a",
+        json.dumps({"stream_name": "JOBS", "config": config}).encode(),
+        timeout=10,
+    )
+    assert "did not match filtered subject" in json.loads(answer.data)["error"]["description"]
+
+
+async def test_operator_makes_keys_that_every_front_reads(buses: dict[str, Bus]) -> None:
+    key, kept = new_key("acme", "user")
+    await KeyStore(buses["operator"]).add(kept)
+    for service in SERVICES:
+        ring = Keyring({}, needed=True)
+        following = asyncio.create_task(ring.follow(buses[service]))
+        try:
+            await eventually(lambda ring=ring: bool(ring.known))
+        finally:
+            following.cancel()
+        assert ring.find(key) == kept
+    await KeyStore(buses["operator"]).revoke(kept.id)
+
+
+async def test_operator_deletes_dead_letters_and_purges_sessions(buses: dict[str, Bus]) -> None:
+    position = await buses["planner"].store("wan.dlq.turn.acme", b"not a job")
+    operator = buses["operator"]
+    assert await operator.jetstream.delete_msg("DLQ", position)
+    await Sessions(buses["planner"]).create("acme", "gone", FAMILY)
+    await operator.jetstream.purge_stream("SESSIONS", subject="wan.session.acme.gone")
+    assert not await Sessions(operator).exists("acme", "gone")
+
+
 async def test_wrong_password_is_refused(nats_url: str, buses: dict[str, Bus]) -> None:
     with pytest.raises(Unavailable, match=r"(?i)authorization"):
         await Bus.connect(settings(nats_url, "vae", "guess"), patience=2.0)
@@ -244,6 +354,28 @@ async def test_identity_stores_blobs_that_others_read(s3_endpoint: str, user: st
         stored = await mine.put("acme", f"by {user}".encode(), "text/plain")
     async with await Blobs.connect(s3_settings(s3_endpoint, "planner")) as others:
         assert await others.get("acme", stored) == f"by {user}".encode()
+
+
+async def test_a_blob_that_is_not_there_is_missing_and_not_forbidden(s3_endpoint: str) -> None:
+    absent = BlobRef(sha256="0" * 64, size=1)
+    async with await Blobs.connect(s3_settings(s3_endpoint, "vae")) as blobs:
+        with pytest.raises(NotFound):
+            await blobs.get("acme", absent)
+
+
+@pytest.mark.parametrize("prefix", ["", "acme/", "acme"])
+@pytest.mark.parametrize("user", SERVICES)
+def test_a_service_may_not_list_what_it_was_not_told_of(s3_endpoint: str, user: str, prefix: str) -> None:
+    held = client(s3_endpoint, user)
+    with pytest.raises(S3Error, match="AccessDenied"):
+        list(held.list_objects("wanimage", prefix=prefix, recursive=True))
+
+
+async def test_operator_lists_every_blob(s3_endpoint: str) -> None:
+    async with await Blobs.connect(s3_settings(s3_endpoint, "vae")) as blobs:
+        stored = await blobs.put("acme", b"listed", "text/plain")
+    listed = client(s3_endpoint, "operator").list_objects("wanimage", prefix="acme/", recursive=True)
+    assert f"acme/{stored.sha256}" in [each.object_name for each in listed]
 
 
 def test_identity_may_not_make_a_bucket(s3_endpoint: str) -> None:

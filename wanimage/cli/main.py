@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from wanimage.cli import (
-    chat, demo, dlq, doctor, generate, keeping, keys, sessions, top, training, up, vae,
+    chat,
+    demo,
+    dlq,
+    doctor,
+    generate,
+    keeping,
+    keys,
+    sessions,
+    top,
+    training,
+    up,
+    vae,
 )  # fmt: skip
 
 app = typer.Typer(
