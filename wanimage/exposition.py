@@ -23,15 +23,19 @@ from wanimage.subjects import DEAD_LETTERS, JOBS
 ASK_SECONDS = 2.0
 """How long a scrape waits for JetStream before it goes without the queues: none beats old numbers."""
 
+COUNTS_DEAD_LETTERS = "planner"
+"""The one service that may look at the stream DLQ (deploy/nats.conf); the others count their queues alone."""
+
 log = telemetry.logger(__name__)
 
 
 class Queues(Collector):
     """Jobs and dead letters as JetStream holds them. `collect` is called on the server's thread."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, service: str) -> None:
         """Called on the event loop of `bus`."""
         self._bus, self._loop = bus, asyncio.get_running_loop()
+        self._counts_dead_letters = service == COUNTS_DEAD_LETTERS
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """The families without values."""
@@ -44,7 +48,7 @@ class Queues(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """The families with the numbers of now; none when NATS does not answer."""
-        asked = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
+        asked = asyncio.run_coroutine_threadsafe(self.ask(), self._loop)
         try:
             jobs, letters = asked.result(ASK_SECONDS)
         except (Unavailable, TimeoutError) as error:
@@ -58,19 +62,23 @@ class Queues(Collector):
             dead.add_metric((kind,), count)
         yield from (queued, dead)
 
-    async def _ask(self) -> tuple[Counter[tuple[str, str]], Counter[str]]:
+    async def ask(self) -> tuple[Counter[tuple[str, str]], Counter[str]]:
+        """Jobs by kind and tenant, dead letters by kind. Raises Unavailable."""
         jobs: Counter[tuple[str, str]] = Counter()
-        letters = Counter(dict.fromkeys(KINDS, 0))
+        letters: Counter[str] = Counter()
         for subject, count in (await self._bus.subjects(JOBS, "wan.jobs.*.*")).items():
             kind, tenant = subject.split(".")[2:]
             jobs[kind, metrics.tenant(tenant)] += count
+        if not self._counts_dead_letters:
+            return jobs, letters
+        letters.update(dict.fromkeys(KINDS, 0))
         for subject, count in (await self._bus.subjects(DEAD_LETTERS, "wan.dlq.*.*")).items():
             letters[subject.split(".")[2]] += count
         return jobs, letters
 
 
 @asynccontextmanager
-async def exposed(settings: Settings, bus: Bus) -> AsyncIterator[None]:
+async def exposed(settings: Settings, bus: Bus, service: str) -> AsyncIterator[None]:
     """Serve this process's metrics for the length of the block, when the settings say where.
 
     Raises RuntimeError when the port is taken.
@@ -83,7 +91,7 @@ async def exposed(settings: Settings, bus: Bus) -> AsyncIterator[None]:
     except OSError as error:
         where = f"{settings.host}:{settings.metrics_port}"
         raise RuntimeError(f"cannot serve metrics on {where}: {error}; set WAN_METRICS_PORT") from error
-    queues = Queues(bus)
+    queues = Queues(bus, service)
     metrics.REGISTRY.register(queues)
     log.info("metrics_served", port=server.server_port)
     try:

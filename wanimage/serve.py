@@ -139,7 +139,7 @@ async def running(service: Service, settings: Settings) -> AsyncIterator[Process
     family = await asyncio.to_thread(Family.load, settings.weights, parts=parts)
     async with AsyncExitStack() as stack:
         ground = await stack.enter_async_context(_connected(service, settings, family))
-        await stack.enter_async_context(exposed(settings, ground.bus))
+        await stack.enter_async_context(exposed(settings, ground.bus, service.name))
         keys = rpc.keyring(settings)
         if speaks_here:
             await _patiently(lambda: keys.read(ground.bus))

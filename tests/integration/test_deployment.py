@@ -21,11 +21,12 @@ from nats.aio.msg import Msg
 from urllib3.exceptions import HTTPError
 
 from tests.conftest import eventually
+from wanimage import exposition
 from wanimage.blobs import Blobs
 from wanimage.bus import Bus
 from wanimage.config import Settings
 from wanimage.errors import NotFound, Unavailable
-from wanimage.jobs import Jobs, make_job
+from wanimage.jobs import KINDS, Jobs, make_job
 from wanimage.keys import Keyring, KeyStore, new_key
 from wanimage.sessions import Sessions
 from wanimage.stack import find_binary, free_ports
@@ -111,6 +112,12 @@ async def test_service_does_the_jobs_that_the_planner_submits(buses: dict[str, B
         result = await jobs.result(submission)
     assert result.job_id == job.id
     assert getattr(result, kind) == answer
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_service_may_count_what_its_metrics_count(buses: dict[str, Bus], service: str) -> None:
+    _, letters = await exposition.Queues(buses[service], service).ask()
+    assert set(letters) == (set(KINDS) if service == exposition.COUNTS_DEAD_LETTERS else set())
 
 
 async def test_planner_tells_other_planners_what_is_live(nats_url: str, buses: dict[str, Bus]) -> None:
