@@ -379,7 +379,7 @@ class Bus:
 
     def __repr__(self) -> str:
         url: Any = self.client.connected_url
-        return f"Bus({url.netloc if url else 'disconnected'})"
+        return f"Bus({_without_user(url.geturl()) if url else 'disconnected'})"
 
 
 def _without_user(url: str) -> str:

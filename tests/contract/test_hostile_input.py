@@ -212,6 +212,9 @@ class Hostile:
     def time_remaining(self) -> float:
         return 10.0
 
+    def code(self) -> int:
+        return grpc.StatusCode.UNAUTHENTICATED.value[0]
+
     async def abort(self, code: grpc.StatusCode, message: str, trailing_metadata: object) -> None:
         raise grpc.aio.AbortError(message)
 
