@@ -14,7 +14,7 @@ from wanimage.cli.turn import ENDS, Turn
 from wanimage.cli.view import TurnView
 from wanimage.v1 import events_pb2, planner_pb2
 
-app = typer.Typer(no_args_is_help=True, help="Look at conversations, follow them, branch them.")
+app = typer.Typer(no_args_is_help=True, help="Look at conversations, follow, branch, delete and move them.")
 
 Session = Annotated[str, typer.Argument(help="Its id, as `wan sessions list` shows it.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
