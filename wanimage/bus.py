@@ -44,6 +44,8 @@ PING_SECONDS = 2
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _STREAM_EXISTS = 10058
+_NO_STREAM = 10059
+"""A server that came back with an empty store, until somebody has made its streams again."""
 _FULL = (10002, 10023, 10047, 10077)
 """JetStream's: an account's limit, a full disk or `max_file_store`, no room for a stream, its own limit."""
 _TRANSIENT = (
@@ -295,19 +297,18 @@ class Bus:
             try:
                 async with asyncio.timeout_at(deadline):
                     return await heeding(operation())
-            except _TRANSIENT as error:
+            except (*_TRANSIENT, nats.js.errors.NotFoundError) as error:
                 if isinstance(error, nats.js.errors.APIError) and error.err_code in _FULL:
                     raise StorageFull("NATS", f"{error.err_code}: {error.description}") from error
+                if isinstance(error, nats.js.errors.NotFoundError) and error.err_code != _NO_STREAM:
+                    raise
                 if clock() + RECONNECT_SECONDS >= deadline:
                     raise Unavailable("NATS", repr(error)) from error
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _ensure_streams(self) -> None:
         if not self._settings.nats_makes_streams:
-            try:
-                await self._patiently(lambda: self.jetstream.stream_info(JOBS))
-            except nats.js.errors.NotFoundError as error:
-                raise Unavailable("NATS", f"no stream {JOBS} yet, another service makes it") from error
+            await self._patiently(lambda: self.jetstream.stream_info(JOBS))  # another service makes it
             return
         for config in streams():
             await self._patiently(lambda config=config: self._ensure(config))  # type: ignore[misc]

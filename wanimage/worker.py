@@ -97,6 +97,7 @@ class Worker:
         handler."""
         self._draining.set()
         self._room.set()
+        self._dropped.set()
         self._queue.wake()
 
     async def drain(self, grace: float) -> None:
@@ -158,8 +159,7 @@ class Worker:
                     async with asyncio.timeout(left):
                         await self._room.wait()
             elif message := await self._queue.take(left, self._may_take):
-                if taken := await self._accept(message):
-                    await self._others_done(taken)
+                if (taken := await self._accept(message)) and await self._others_done(taken):
                     return taken
                 continue
             if clock() >= deadline:
@@ -325,10 +325,15 @@ class Worker:
         # one each has for itself: the guilty is given up after it, the others are done.
         return taken.delivery == self.max_deliver > 1
 
-    async def _others_done(self, taken: TakenJob) -> None:
+    async def _others_done(self, taken: TakenJob) -> bool:
+        """Wait until a suspect is held alone; False when draining came first, and it was put back."""
         while self._suspect(taken) and len(self._active) > 1:
+            if self._draining.is_set():
+                await self.put_back(taken, 0)
+                return False
             self._dropped.clear()
             await self._dropped.wait()
+        return True
 
     def _hold(self, taken: TakenJob) -> None:
         self._active[id(taken)] = taken

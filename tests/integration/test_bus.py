@@ -2,15 +2,20 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 from nats.aio.msg import Msg
 
 from tests.conftest import eventually, nats_settings
+from tests.decode_jobs import decode_job, decoded, running
 from wanimage.bus import Bus
 from wanimage.errors import Conflict, InvalidInput, Unavailable
+from wanimage.jobs import Jobs
 from wanimage.stack import NatsServer
 from wanimage.subjects import JOBS, SESSIONS, stream_of, streams, token
+from wanimage.takenjob import TakenJob
+from wanimage.v1.jobs_pb2 import DecodeResult
 
 PROMISED_SECONDS = 5.0
 
@@ -135,6 +140,23 @@ async def test_streams_are_made_again_when_nats_came_back_empty(
     await asyncio.to_thread(nats_server.start)
 
     assert await bus.store("wan.session.acme.s1", b"new life", expected_last=0) == 1
+
+
+async def test_worker_outlives_a_nats_that_came_back_empty(nats_server: NatsServer, tmp_path: Path) -> None:
+    async def handler(taken: TakenJob) -> DecodeResult:
+        return decoded()
+
+    settings = nats_settings(nats_server)
+    async with await Bus.connect(settings):
+        guest = await Bus.connect(settings.model_copy(update={"nats_makes_streams": False}))
+    async with guest, running(Jobs(guest), handler):
+        nats_server.kill()
+        (nats_server.directory / "jetstream").rename(tmp_path / "lost")
+        await asyncio.to_thread(nats_server.start)
+        with pytest.raises(Unavailable):
+            await guest.subjects(JOBS, "wan.jobs.decode.*")
+        async with await Bus.connect(settings) as maker:
+            assert (await Jobs(maker).run(decode_job())).decode == decoded()
 
 
 async def test_bus_works_again_after_its_client_gave_up(bus: Bus) -> None:

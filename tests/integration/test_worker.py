@@ -257,25 +257,6 @@ async def test_batching_worker_takes_and_settles_jobs_one_by_one(jobs: Jobs) -> 
         assert (await jobs.result(submission)).decode == decoded()
 
 
-async def test_draining_worker_gives_unfinished_jobs_to_another(jobs: Jobs) -> None:
-    started = asyncio.Event()
-
-    async def stuck(taken: TakenJob) -> DecodeResult:
-        started.set()
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-    async def quick(taken: TakenJob) -> DecodeResult:
-        assert taken.delivery == 2
-        return decoded()
-
-    submission = await jobs.submit(decode_job())
-    async with running(jobs, stuck, drain_seconds=0.1):
-        await started.wait()
-    async with running(jobs, quick):
-        assert (await jobs.result(submission)).decode == decoded()
-
-
 async def test_result_survives_an_outage_of_nats(jobs: Jobs, nats_server: NatsServer) -> None:
     computed: list[str] = []
     killed = asyncio.Event()
