@@ -15,7 +15,6 @@ holds.
 import asyncio
 import hashlib
 import io
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ import minio
 import urllib3
 from minio.error import MinioException, S3Error
 
-from wanimage import metrics, pacing, spans, telemetry
+from wanimage import clock, metrics, pacing, spans, telemetry, tls
 from wanimage.config import Settings
 from wanimage.errors import DataLoss, InvalidInput, NotFound, StorageFull, Unavailable
 from wanimage.subjects import token
@@ -95,7 +94,7 @@ class Blobs:
             socket_options=pacing.SOCKET_OPTIONS,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             retries=retries,
-            ca_certs=str(settings.tls_ca) if settings.tls_ca else None,
+            ca_certs=tls.ca_file(settings),
         )
         self._client = minio.Minio(
             self.endpoint,
@@ -108,7 +107,7 @@ class Blobs:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cache_limit, self._cached_bytes = cache_bytes, 0
-        self._seen: dict[str, float] = {}  # by key of the cache: when S3 last held it, seconds since 1970
+        self._seen: dict[str, float] = {}  # by key of the cache: when S3 last held it, by the common clock
         self._vouched_seconds = vouched_seconds
 
     @classmethod
@@ -150,7 +149,7 @@ class Blobs:
         Unavailable."""
         digest = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         key = key_of(tenant, digest)
-        if time.time() - self._seen.get(key, 0.0) < self._vouched_seconds:
+        if clock.now().timestamp() - self._seen.get(key, 0.0) < self._vouched_seconds:
             metrics.BLOBS.labels("put", "cache").inc()
             self._cache.move_to_end(key)
         else:
@@ -344,7 +343,7 @@ class Blobs:
         if len(data) > self._cache_limit:
             return
         self._cached_bytes += len(data) - len(self._cache.pop(key, b""))
-        self._cache[key], self._seen[key] = data, time.time()
+        self._cache[key], self._seen[key] = data, clock.now().timestamp()
         while self._cached_bytes > self._cache_limit:
             oldest, dropped = self._cache.popitem(last=False)
             self._cached_bytes -= len(dropped)

@@ -13,6 +13,7 @@ from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
+from wanimage import tls
 from wanimage.config import Settings
 from wanimage.errors import Unavailable
 
@@ -44,7 +45,10 @@ class Bucket:
             secure=settings.s3_secure,
             region="us-east-1",
             http_client=urllib3.PoolManager(
-                maxsize=COPIES_AT_ONCE, timeout=REQUEST_SECONDS, retries=urllib3.Retry(2)
+                maxsize=COPIES_AT_ONCE,
+                timeout=REQUEST_SECONDS,
+                retries=urllib3.Retry(2),
+                ca_certs=tls.ca_file(settings),
             ),
         )
 

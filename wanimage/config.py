@@ -23,7 +23,9 @@ Role = Literal["front", "worker", "both"]
 class Settings(BaseSettings):
     """What every process of the system shares."""
 
-    model_config = SettingsConfigDict(env_prefix="WAN_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="WAN_", env_file=".env", extra="ignore", hide_input_in_errors=True
+    )
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = ""

@@ -41,5 +41,10 @@ def context(settings: Settings) -> ssl.SSLContext:
     return made
 
 
+def ca_file(settings: Settings) -> str | None:
+    """The same for S3: the file of whom to trust; None: the system's."""
+    return None if settings.tls_ca is None else str(settings.tls_ca)
+
+
 def _read(path: Path | None) -> bytes | None:
     return None if path is None else path.read_bytes()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.conftest import eventually
 from tests.golden.record import TENANT, Studio, taking
 from tests.house import FAMILY, House, open_house
 from tests.scripted import InstantDrawing, ScriptedEngine
@@ -107,6 +108,22 @@ async def test_a_process_does_not_believe_its_cache_for_ever(house: House) -> No
         assert house.stored(".trash/") == house.stored() == []
         assert await forgetful.put(house.tenant, b"cached", "image/png") == ref
     assert await house.read(ref) == b"cached"
+
+
+async def test_a_clock_that_is_set_back_does_not_make_a_cache_believed_longer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await Blobs.connect(house.settings, vouched_seconds=0.2) as blobs:
+        ref = await blobs.put(house.tenant, b"cached", "image/png")
+        house.bucket.remove_all([f"{house.tenant}/{ref.sha256}"])
+        at = time.time() - 10 * DAY
+        monkeypatch.setattr(time, "time", lambda: at)
+
+        async def stored_again() -> bool:
+            await blobs.put(house.tenant, b"cached", "image/png")
+            return bool(house.stored())
+
+        await eventually(stored_again)
 
 
 async def test_a_log_of_a_newer_version_keeps_its_tenant_untouched(house: House) -> None:

@@ -1,8 +1,12 @@
 """TLS and mTLS of fronts, of NATS and of S3, with certificates made on the fly."""
 
 import asyncio
+import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
@@ -12,6 +16,8 @@ from pydantic import ValidationError
 
 from tests.echo import Echo, encode, refused, serving
 from wanimage import tls
+from wanimage.blobs import Blobs
+from wanimage.bucket import Bucket
 from wanimage.bus import Bus
 from wanimage.cli import report, supervise
 from wanimage.config import Settings
@@ -172,3 +178,37 @@ async def test_nats_over_tls_is_spoken_with_a_trusted_certificate_alone(
     for bad in ({"tls_ca": theirs.ca}, {"tls_ca": ours.ca}):
         with pytest.raises(Unavailable, match=r"(?i)certificate|tls|ssl"):
             await Bus.connect(Settings(_env_file=None, nats_url=secure_nats, **bad), patience=1.0)
+
+
+class _Bucket(BaseHTTPRequestHandler):
+    """As much of S3 as says that everything is there."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Last-Modified", formatdate(usegmt=True))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: stderr belongs to the test."""
+
+
+@pytest.fixture
+def secure_s3(ours: Files) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Bucket) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(ours.cert, ours.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+async def test_s3_over_tls_is_spoken_by_services_and_by_the_keeper(
+    secure_s3: str, ours: Files, theirs: Files
+) -> None:
+    good = Settings(_env_file=None, s3_endpoint=secure_s3, s3_secure=True, tls_ca=ours.ca)
+    async with await Blobs.connect(good):
+        assert await asyncio.to_thread(Bucket(good).has, "acme/x")
+    bad = good.model_copy(update={"tls_ca": theirs.ca})
+    with pytest.raises(Unavailable, match=r"(?i)certificate"):
+        await Blobs.connect(bad)

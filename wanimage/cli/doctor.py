@@ -18,6 +18,7 @@ import typer
 from rich.text import Text
 
 from wanimage import stack as local
+from wanimage import tls
 from wanimage.cli import options, report, stackfile, supervise
 from wanimage.config import PORTS, ROOT, Settings
 from wanimage.weights import Family, WeightsError
@@ -252,7 +253,9 @@ def _s3(endpoint: str, environment: dict[str, str]) -> Finding:
         environment.get("WAN_S3_ACCESS_KEY", settings.s3_access_key),
         environment.get("WAN_S3_SECRET_KEY", settings.s3_secret_key.get_secret_value()),
         secure=settings.s3_secure,
-        http_client=urllib3.PoolManager(timeout=supervise.HEALTH_SECONDS, retries=False),
+        http_client=urllib3.PoolManager(
+            timeout=supervise.HEALTH_SECONDS, retries=False, ca_certs=tls.ca_file(settings)
+        ),
     )
     try:
         client.bucket_exists(bucket_name=settings.s3_bucket)
