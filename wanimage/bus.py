@@ -41,6 +41,8 @@ RECONNECT_SECONDS = 0.2
 """Pause between attempts to reach a server that is gone."""
 PING_SECONDS = 2
 """Two missed pings mean a dead connection."""
+PONG_SECONDS = 10
+"""Longer than a dead connection takes to be found."""
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _STREAM_EXISTS = 10058
@@ -282,7 +284,13 @@ class Bus:
         subscription = await self.client.subscribe(subject, cb=callback)
         try:
             # The server works through a connection in order: once it answers, the subscription is in force.
-            await self.client.rtt(timeout=2)
+            # Asked in a task of its own: an answer that nobody awaits any more ends the client's reader.
+            answer = asyncio.ensure_future(self.client.rtt(timeout=PONG_SECONDS))
+            answer.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await asyncio.wait({answer}, timeout=ATTEMPT_SECONDS)
+            if not answer.done():
+                raise TimeoutError(f"no pong within {ATTEMPT_SECONDS:g} s")
+            answer.result()
         except BaseException:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()

@@ -159,6 +159,24 @@ async def test_worker_outlives_a_nats_that_came_back_empty(nats_server: NatsServ
             assert (await Jobs(maker).run(decode_job())).decode == decoded()
 
 
+@pytest.mark.parametrize("turns", range(1, 8))
+async def test_a_listener_that_is_cancelled_as_it_begins_costs_no_other_its_connection(
+    bus: Bus, turns: int
+) -> None:
+    async def listen() -> None:
+        async with bus.listen("wan.result.x"):
+            await asyncio.Event().wait()
+
+    listening = asyncio.create_task(listen())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    async with asyncio.timeout(1):
+        assert await bus.store("wan.session.acme.s1", b"one") == 1
+
+
 async def test_bus_works_again_after_its_client_gave_up(bus: Bus) -> None:
     # What the client does on an error from the server that it takes for final.
     heard: list[bytes] = []
