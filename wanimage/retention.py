@@ -181,9 +181,9 @@ class Collector:
                 continue
             try:
                 result = JobResult.FromString(stored.data)
-            except DecodeError as error:
+                live.everywhere |= {bytes.fromhex(ref.sha256) for ref in blob_refs(result, stored.subject)}
+            except (DecodeError, ValueError) as error:
                 raise DataLoss(f"{stored.subject} is no JobResult: {error}; nothing was collected") from error
-            live.everywhere |= {bytes.fromhex(ref.sha256) for ref in blob_refs(result, stored.subject)}
         async for stored in self._messages(SESSIONS):
             tenant = stored.subject.split(".")[2]
             try:

@@ -5,11 +5,11 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.planner.history import History, fold
+from services.planner.history import History, Turn, fold
 from wanimage import clock, limits, metrics
 from wanimage.blobs import Blobs
-from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, WanError
-from wanimage.jobs import Jobs, failure, make_job
+from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, JobFailed, WanError
+from wanimage.jobs import Jobs, error_of, failure, make_job
 from wanimage.sessions import SessionLog, Sessions, new_session_id
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import Upload, check_uploads, store_upload
@@ -86,21 +86,27 @@ class Intake:
         return log, turn_id, before
 
     async def resume(self, tenant: str, log: SessionLog, history: History) -> bool:
-        """Whether a turn is running. One gone silent gets a worker again, an overdue one ends. Idempotent."""
+        """Whether a turn is running. One gone silent gets a worker again, unless it is over. Idempotent."""
         turn = history.running
         if turn is None or -clock.seconds_until(history.last_time) < SILENT_SECONDS:
             return turn is not None
-        left = clock.seconds_until(turn.deadline)
-        if left > 0:
-            await self._submit(tenant, log, turn.turn_id, left)
+        over = await self._over(tenant, log.session_id, turn)
+        if over is None:
+            await self._submit(tenant, log, turn.turn_id, clock.seconds_until(turn.deadline))
             return True
-        late = failure(
-            DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
-        )
-        failed = events_pb2.TurnFailed(failure=late)
+        failed = events_pb2.TurnFailed(failure=failure(over))
         history.apply(await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_failed=failed)))
         metrics.TURNS.labels("failed", metrics.tenant(tenant)).inc()
         return False
+
+    async def _over(self, tenant: str, session_id: str, turn: Turn) -> WanError | None:
+        """Why nobody shall take the turn up again: its time is up, or it would kill the next workers too."""
+        left = clock.seconds_until(turn.deadline)
+        if left <= 0:
+            return DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
+        held = await self.jobs.held(self._job(tenant, session_id, turn.turn_id, left).id)
+        error = error_of(held.result) if held else None
+        return error if isinstance(error, JobFailed) else None
 
     def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
         limits.check_prompt(user.text, "user.text")
@@ -153,10 +159,13 @@ class Intake:
             settled.sampling.seed = int.from_bytes(digest[:6])
         return settled
 
+    def _job(self, tenant: str, session_id: str, turn_id: str, seconds: float) -> jobs_pb2.Job:
+        payload = jobs_pb2.TurnJob(session_id=session_id, turn_id=turn_id)
+        return make_job(tenant, self.family.digest, payload, seconds)
+
     async def _submit(self, tenant: str, log: SessionLog, turn_id: str, seconds: float) -> None:
-        payload = jobs_pb2.TurnJob(session_id=log.session_id, turn_id=turn_id)
         try:
-            await self.jobs.submit(make_job(tenant, self.family.digest, payload, seconds))
+            await self.jobs.submit(self._job(tenant, log.session_id, turn_id, seconds))
         except WanError as error:
             # The turn is in the log; it must not look as if it ran.
             failed = events_pb2.TurnFailed(failure=failure(error))

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ from tests.conftest import eventually, nats_settings
 from tests.echo import Echo, encode, refused, serving
 from wanimage import rpc
 from wanimage.bus import Bus
+from wanimage.cli import stackfile
 from wanimage.cli.main import app
 from wanimage.config import Settings
 from wanimage.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
@@ -233,6 +235,13 @@ def wan(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, tmp_path):
         return await asyncio.to_thread(CliRunner().invoke, app, command)
 
     return run
+
+
+async def test_wan_nats_url_goes_before_the_running_stack(wan, tmp_path: Path) -> None:
+    stack = stackfile.mine()
+    stack.state, stack.environment = stackfile.READY, {"WAN_NATS_URL": "nats://127.0.0.1:1"}
+    stack.save(tmp_path)
+    assert (await wan("list", "--json")).stdout == "[]\n"
 
 
 async def test_a_key_is_shown_once_and_never_stored(nats_server: NatsServer, wan) -> None:

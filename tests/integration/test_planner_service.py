@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -17,12 +18,13 @@ from services.planner.turn import TurnRunner
 from tests.families import build_family
 from tests.fronts import KEY, Stored, calling, for_tenants
 from tests.scripted import InstantDrawing, ScriptedEngine
-from wanimage import rpc, serve
+from wanimage import clock, rpc, serve
 from wanimage.config import Settings
-from wanimage.errors import Overloaded
+from wanimage.errors import JobFailed, Overloaded
+from wanimage.jobs import failure, make_job
 from wanimage.sessions import Sessions
 from wanimage.stack import LocalStack
-from wanimage.v1 import events_pb2, planner_pb2, planner_pb2_grpc, types_pb2
+from wanimage.v1 import events_pb2, jobs_pb2, planner_pb2, planner_pb2_grpc, types_pb2
 
 Stub = planner_pb2_grpc.PlannerServiceStub
 TENANT, STRANGER = "planner-tests", "planner-stranger"
@@ -242,6 +244,29 @@ async def test_a_turn_refused_for_the_load_leaves_nothing_behind(planner, stub, 
     sessions = await planner.ground.bus.subjects("SESSIONS", f"wan.session.{TENANT}.*")
     assert (await told(stub, asking()))[-1].HasField("turn_finished")
     assert len(await planner.ground.bus.subjects("SESSIONS", f"wan.session.{TENANT}.*")) == len(sessions) + 1
+
+
+async def test_a_turn_that_killed_its_workers_is_not_given_to_the_next_ones(planner, stub):
+    ground = planner.ground
+    log = await Sessions(ground.bus).create(TENANT, "poisonous", ground.family.digest)
+    long_ago, later = clock.now() - timedelta(minutes=2), clock.now() + timedelta(minutes=2)
+    started = events_pb2.Event(turn_id="t", turn_started=events_pb2.TurnStarted(text="x"))
+    started.time.FromDatetime(long_ago)
+    started.turn_started.deadline.FromDatetime(later)
+    await log.append(started)
+    payload = jobs_pb2.TurnJob(session_id=log.session_id, turn_id="t")
+    job = make_job(TENANT, ground.family.digest, payload, SECONDS)
+    given_up = jobs_pb2.JobResult(job_id=job.id, failure=failure(JobFailed("was given up")))
+    await ground.jobs.commit(given_up, 1)
+
+    events = await watched(stub, log.session_id)
+
+    assert [event.WhichOneof("kind") for event in events] == [
+        "session_created",
+        "turn_started",
+        "turn_failed",
+    ]
+    assert events[-1].turn_failed.failure.reason == "JobFailed"
 
 
 def bomb() -> bytes:

@@ -13,7 +13,7 @@ from tests.house import FAMILY, House, open_house
 from tests.scripted import InstantDrawing, ScriptedEngine
 from wanimage.blobs import ASK_BYTES, Blobs
 from wanimage.config import Settings
-from wanimage.errors import Conflict, InvalidInput, NotFound
+from wanimage.errors import Conflict, DataLoss, InvalidInput, NotFound
 from wanimage.jobs import Jobs, make_job
 from wanimage.retention import Account, Collector, check_grace, delete_session
 from wanimage.sessions import Sessions, new_session_id
@@ -137,6 +137,14 @@ async def test_a_log_of_a_newer_version_keeps_its_tenant_untouched(house: House)
 
     assert "unknown fields [1023] of Event" in account.left_alone
     assert account.collected == 0
+
+
+async def test_a_result_that_names_no_digest_stops_the_collection_with_its_name(house: House) -> None:
+    result = jobs_pb2.JobResult(job_id="a" * 64)
+    result.decode.image.sha256 = "no digest"
+    await house.bus.store(f"$KV.RESULTS.{result.job_id}", result.SerializeToString())
+    with pytest.raises(DataLoss, match=r"RESULTS\.aaa"):
+        await house.collect(days=2)
 
 
 async def test_idle_sessions_are_deleted_and_their_blobs_follow(house: House) -> None:

@@ -1,19 +1,16 @@
 """`wan dlq`: jobs nobody could do; look at them, run them again, drop them."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from google.protobuf import json_format
 from rich.table import Table
 from rich.text import Text
 
-from wanimage import telemetry
 from wanimage.bus import Bus
-from wanimage.cli import options, report, stackfile
-from wanimage.config import Settings
+from wanimage.cli import connecting, options, report
 from wanimage.deadletters import DeadLetter, DeadLetters
 
 app = typer.Typer(
@@ -93,13 +90,7 @@ async def drop(name: Name, json: Json = False, data_dir: options.DataDirFlag = N
 
 @asynccontextmanager
 async def _letters(data_dir: options.DataDirFlag) -> AsyncIterator[DeadLetters]:
-    """Over the NATS of WAN_NATS_URL, else of the running stack, else of this machine."""
-    telemetry.configure("wan", level="ERROR")
-    running = None if "WAN_NATS_URL" in os.environ else stackfile.running(data_dir)
-    given = running[1].environment if running else {}
-    values: dict[str, Any] = {name.removeprefix("WAN_").lower(): value for name, value in given.items()}
-    settings = Settings(**values)
-    async with await Bus.connect(settings, name="wan-dlq") as bus:
+    async with await Bus.connect(connecting.operator(data_dir), name="wan-dlq") as bus:
         yield DeadLetters(bus)
 
 

@@ -4,24 +4,21 @@ These commands speak to NATS and S3 themselves, as WAN_NATS_* and WAN_S3_* say o
 runs; docs/deployment.md lists the rights they need.
 """
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from wanimage import telemetry
 from wanimage.archive import Archive, Contents, export_session, import_session
 from wanimage.blobs import Blobs
 from wanimage.bucket import Bucket
 from wanimage.bus import Bus
-from wanimage.cli import options, report, stackfile
+from wanimage.cli import connecting, options, report
 from wanimage.cli.report import BadInput
-from wanimage.config import Settings
 from wanimage.retention import Account, Collector, check_grace, delete_session
 
 Session = Annotated[str, typer.Argument(help="Its id, as `wan sessions list` shows it.")]
@@ -44,7 +41,7 @@ async def gc(
     data_dir: options.DataDirFlag = None,
 ) -> None:
     """Delete idle sessions, and blobs that no session, job or result names. Safe beside running turns."""
-    settings = _settings(data_dir)
+    settings = connecting.operator(data_dir)
     seconds = settings.gc_grace if grace is None else grace * 3600
     ttl = settings.session_ttl if session_ttl is None else session_ttl * 86400
     check_grace(seconds, settings.max_deadline)
@@ -72,7 +69,7 @@ async def delete(
     data_dir: options.DataDirFlag = None,
 ) -> None:
     """Delete a session for good; `wan gc` collects its pictures. Refused while a turn runs."""
-    async with await Bus.connect(_settings(data_dir), name="wan-delete") as bus:
+    async with await Bus.connect(connecting.operator(data_dir), name="wan-delete") as bus:
         await delete_session(bus, tenant, session, "operator")
     if json:
         report.print_json({"session": session, "deleted": True})
@@ -121,17 +118,9 @@ def _tell(contents: Contents, path: Path, json: bool, done: str) -> None:
     report.out().print(f"{contents.session_id} {done} {path}: {size}, {contents.blob_bytes:,} bytes")
 
 
-def _settings(data_dir: Path | None) -> Settings:
-    """Of WAN_NATS_URL and the like, else of the running stack, else of this machine."""
-    telemetry.configure("wan", level="ERROR")
-    running = None if "WAN_NATS_URL" in os.environ else stackfile.running(data_dir)
-    given: dict[str, Any] = running[1].environment if running else {}
-    return Settings(**{name.removeprefix("WAN_").lower(): value for name, value in given.items()})
-
-
 @asynccontextmanager
 async def _ground(data_dir: Path | None) -> AsyncIterator[tuple[Bus, Blobs]]:
-    settings = _settings(data_dir)
+    settings = connecting.operator(data_dir)
     async with (
         await Bus.connect(settings, name="wan-sessions") as bus,
         await Blobs.connect(settings) as blobs,

@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from wanimage.bus import Bus
-from wanimage.cli import options, report, stackfile
-from wanimage.config import Settings
+from wanimage.cli import connecting, options, report
 from wanimage.keys import Key, KeyStore, RoleName, new_key
 
 app = typer.Typer(no_args_is_help=True, help="API keys: make one, list them, take one back.")
@@ -98,9 +97,5 @@ def read_lifetime(text: str) -> timedelta | None:
 
 @asynccontextmanager
 async def _store(data_dir: Path | None) -> AsyncIterator[KeyStore]:
-    """The bucket of the running stack, else of the NATS that the settings name."""
-    found = stackfile.running(data_dir)
-    environment = found[1].environment if found is not None else {}
-    given: dict[str, Any] = {key.removeprefix("WAN_").lower(): each for key, each in environment.items()}
-    async with await Bus.connect(Settings(**given), name="wan-keys") as bus:
+    async with await Bus.connect(connecting.operator(data_dir), name="wan-keys") as bus:
         yield KeyStore(bus)
