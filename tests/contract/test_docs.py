@@ -66,3 +66,12 @@ def test_every_make_target_explains_itself() -> None:
     makefile = (ROOT / "Makefile").read_text()
     explained = set(re.findall(r"^([a-z-]+):.*  ## ", makefile, re.MULTILINE))
     assert explained == make_targets()
+
+
+def test_the_table_of_packages_names_every_module() -> None:
+    table = (ROOT / "docs" / "architecture.md").read_text().partition("## The packages")[2]
+    groups = re.findall(r"`wanimage/(\{[a-z,]+\}|[a-z]+)(?:\.py)?`", table)
+    named = [name for group in groups for name in group.strip("{}").split(",")]
+    there = {path.stem for path in (ROOT / "wanimage").glob("*.py")} - {"__init__"}
+    packages = {path.parent.name for path in (ROOT / "wanimage").glob("*/__init__.py")} - {"v1"}
+    assert sorted(named) == sorted(there | packages)
