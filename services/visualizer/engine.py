@@ -29,6 +29,7 @@ from services.visualizer.grouping import group
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.limits import MAX_INPUT_IMAGES, MAX_OUTPUT_IMAGES
+from wanimage.models.allocator import keep_freed_memory
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid
 from wanimage.models.mot import Context, Mot, stack
@@ -110,6 +111,7 @@ class VisualizerEngine:
     def __init__(self, family: Family, precision: str = "auto") -> None:
         """Load the parts from a verified family. `precision`: `fp32`, `bf16`, or `auto` to measure and
         log."""
+        keep_freed_memory()
         self.family = family
         self.understanding = Understanding.load(family.path / "understanding")
         self.mot = Mot.load(family.path)
