@@ -3,8 +3,8 @@
     python benchmarks/overload.py [--seconds 60] [--seed 1]
 
 Real processes, NATS and S3; stand-ins for the models, so that the queues are measured and not the processor.
-The sustainable rate is the highest offered at which 95 % were done and none refused; peak is the most that
-was done at any rate. Then: five times the sustainable rate, open loop; then one tenant alone, and beside
+The sustainable rate is the highest offered at which all were done; peak is the most that was done a second at
+any rate. Then: five times the sustainable rate, open loop; then one tenant alone, and beside
 another that asks a hundred times as often for twice as much. Prints tables, then one JSON line.
 """
 
@@ -22,7 +22,7 @@ from tests.standins.load import Call, counted, goodput, keys, offer, quantile, r
 from wanimage.stack import LocalStack
 
 STEP_MS = 100
-MAX_WAIT = 5.0
+MAX_WAIT = 10.0
 RATES = (6, 8, 9, 10, 11, 13)
 RAMP_SECONDS = 8.0
 SETTLING = 12.0
@@ -52,7 +52,7 @@ async def ramp(target: str, seed: int) -> tuple[float, float]:
         outcomes = counted(calls)
         print(f"offered {offered:5.1f}/s  done {done:5.1f}/s  p99 {quantile(calls, 0.99):5.2f} s  {outcomes}")
         peak = max(peak, done)
-        if set(outcomes) == {"done"} and done >= 0.95 * offered:
+        if set(outcomes) == {"done"}:
             sustainable = max(sustainable, offered)
     return sustainable, peak
 
