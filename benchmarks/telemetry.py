@@ -1,19 +1,24 @@
-"""What telemetry costs: the same turns on two stacks, one that tells nothing and one that tells everything.
+"""What telemetry costs: the same turns through one stack, recorded and not, alternately.
 
-    python benchmarks/telemetry.py [--turns 12] [--text "..."]
+    python benchmarks/telemetry.py [--turns 30] [--text "..."]
 
-The second exports every span to a collector on this machine and is scraped every second, ten times as
-often as deploy/observability does. Both run at once and take turns alternately, each pair with a seed of its
-own, so the same text and pictures come out (which is counted). Compared are wall-clock and CPU seconds of all
-the stack's processes, NATS and S3 included; the collector's own are left out. Counting itself cannot be
-turned off: its cost is the number of counted events times the measured cost of one. Prints a table, then one
-JSON line.
+A client that traces decides whether its turn is recorded, so both sides run in the very same processes: a
+turn whose trace is sampled and exported to a collector on this machine, and one whose trace is not. Each pair
+has a seed of its own and the order changes from pair to pair; the sides are two tenants, or the second turn
+of a pair would find its pictures drawn. Compared are wall-clock seconds, and CPU seconds of all the stack's
+processes, NATS and S3 included, up to the end of the export; the collector's own are left out.
+
+Metrics come on top, by their cost alone: scrapes of an idle stack, at the pace of deploy/observability; and
+counting, which cannot be turned off, as the number of events times the measured cost of one. Prints a table,
+then one JSON line.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import random
+import secrets
 import statistics
 import subprocess
 import sys
@@ -27,6 +32,7 @@ from pathlib import Path
 
 import grpc
 import psutil
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from rich.console import Console
 
@@ -41,7 +47,14 @@ from wanimage.v1 import planner_pb2, planner_pb2_grpc, types_pb2
 
 TEXT = "Tell a three-picture story about a fox who finds a red balloon."
 SEED = 11
-SCRAPE_SECONDS = 1.0
+SCRAPE_SECONDS = 10.0
+"""Between two scrapes, as deploy/observability/prometheus.yml has it."""
+SCRAPES = 40
+EXPORT_DELAY_SECONDS, EXPORT_SECONDS = 1.0, 1.4
+"""Pause between two exports of a process, and how long after a turn its last spans have surely left."""
+KEYS = {recorded: secrets.token_hex(16) for recorded in (False, True)}
+WARM_UP = 2
+"""Pairs of turns before it counts."""
 COLLECT = "--collect"
 
 
@@ -90,56 +103,75 @@ def cpu_seconds(stack: Stack) -> float:
 
 @dataclass
 class Side:
-    """One stack and what its turns took."""
+    """Turns of one kind through the stack, and what they took."""
 
     stack: Stack
+    recorded: bool
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
     async def turn(self, text: str, seed: int) -> None:
-        """One turn, whole."""
+        """One turn, whole, and the export that follows it."""
         options = types_pb2.TurnOptions(sampling=types_pb2.SamplingOptions(seed=seed))
         request = planner_pb2.GenerateRequest(user=types_pb2.UserMessage(text=text), options=options)
         written, cpu, began = "", cpu_seconds(self.stack), time.perf_counter()
-        async with channel(self.stack.parts["planner"].address) as connection:
-            stub = planner_pb2_grpc.PlannerServiceStub(connection)
-            async for response in stub.Generate(request, timeout=300):
-                written += response.event.text_delta.text
-                if response.event.WhichOneof("kind") in ("turn_failed", "turn_cancelled"):
-                    raise RuntimeError(f"the turn ended with {response.event}")
+        with trace.use_span(trace.NonRecordingSpan(begun(self.recorded))):
+            async with channel(self.stack.parts["planner"].address, KEYS[self.recorded]) as connection:
+                stub = planner_pb2_grpc.PlannerServiceStub(connection)
+                async for response in stub.Generate(request, timeout=300):
+                    written += response.event.text_delta.text
+                    if response.event.WhichOneof("kind") in ("turn_failed", "turn_cancelled"):
+                        raise RuntimeError(f"the turn ended with {response.event}")
         self.wall.append(time.perf_counter() - began)
+        await asyncio.sleep(EXPORT_SECONDS)
         self.cpu.append(cpu_seconds(self.stack) - cpu)
         self.texts.append(written)
 
-    async def reading(self) -> Reading:
-        """A scrape of all its services."""
-        return await read({part.name: part.metrics for part in self.stack.parts.values() if part.metrics})
+
+def begun(recorded: bool) -> trace.SpanContext:
+    """A trace as a client begins it, with its decision."""
+    flags = trace.TraceFlags.SAMPLED if recorded else trace.TraceFlags.DEFAULT
+    return trace.SpanContext(
+        random.getrandbits(128), random.getrandbits(64), is_remote=False, trace_flags=trace.TraceFlags(flags)
+    )
 
 
-async def scrape_on(side: Side) -> None:
-    """Be its Prometheus."""
-    while True:
-        await side.reading()
-        await asyncio.sleep(SCRAPE_SECONDS)
+async def readings(stack: Stack) -> Reading:
+    """A scrape of all services."""
+    return await read({part.name: part.metrics for part in stack.parts.values() if part.metrics})
 
 
-async def measure(quiet: Side, telling: Side, text: str, turns: int, spans: Path) -> dict[str, object]:
-    """Alternate, the order changing from pair to pair; the first pair warms up."""
-    scraping = asyncio.create_task(scrape_on(telling))
-    for side in (quiet, telling):
-        await side.turn(text, SEED)
-        for taken in (side.wall, side.cpu, side.texts):
-            taken.clear()
-    before, told = await telling.reading(), int(spans.read_text())
-    for number in range(1, turns + 1):
+async def scrape_cost(stack: Stack) -> float:
+    """CPU seconds that one scrape of all services takes of the stack, beyond what it takes idle."""
+    began, cpu = time.perf_counter(), cpu_seconds(stack)
+    for _ in range(SCRAPES):
+        await readings(stack)
+    scraping, spent = time.perf_counter() - began, cpu_seconds(stack) - cpu
+    cpu = cpu_seconds(stack)
+    await asyncio.sleep(scraping)
+    return (spent - (cpu_seconds(stack) - cpu)) / SCRAPES
+
+
+async def measure(stack: Stack, text: str, turns: int, spans: Path) -> dict[str, object]:
+    """Alternate, the order changing from pair to pair; the first pairs warm up."""
+    quiet, telling = Side(stack, recorded=False), Side(stack, recorded=True)
+    before, told = await readings(stack), 0
+    for number in range(-WARM_UP, turns):
+        if number == 0:
+            before, told = await readings(stack), int(spans.read_text())
+            for taken in (quiet.wall, quiet.cpu, quiet.texts, telling.wall, telling.cpu, telling.texts):
+                taken.clear()
         for side in (quiet, telling) if number % 2 else (telling, quiet):
-            await side.turn(text, SEED + 100 * number)
-    scraping.cancel()
-    gained = (await telling.reading()).since(before)
+            await side.turn(text, SEED + 100 * (number + WARM_UP))
+    gained = (await readings(stack)).since(before)
+    scrape = await scrape_cost(stack)
+    turn_cpu, turn_wall = statistics.median(quiet.cpu), statistics.median(quiet.wall)
     return summary(quiet, telling) | {
+        "scrape_cpu_s": scrape,
+        "scraping_share_of_cpu": scrape * turn_wall / SCRAPE_SECONDS / turn_cpu,
         "spans_a_turn": (int(spans.read_text()) - told) / turns,
-        **counting(gained, turns, statistics.median(quiet.cpu)),
+        **counting(gained, 2 * turns, turn_cpu),
     }
 
 
@@ -156,6 +188,7 @@ def summary(quiet: Side, telling: Side) -> dict[str, object]:
             f"{name}_overhead": statistics.median(ratios),
             f"{name}_overhead_of_sums": sum(on) / sum(off) - 1,
             f"{name}_quartiles": statistics.quantiles(ratios, n=4)[::2],
+            f"{name}_standard_error": statistics.stdev(ratios) / len(ratios) ** 0.5,
         }
     return found
 
@@ -177,24 +210,24 @@ def counting(gained: Reading, turns: int, turn_cpu: float) -> dict[str, float]:
 
 
 def main() -> None:
-    """Start both stacks, measure, print."""
+    """Start a stack, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--turns", type=int, default=30)
     parser.add_argument("--text", default=TEXT)
     options = parser.parse_args()
     console = Console(stderr=True)
-    stacks: list[tuple[Path, Stack]] = []
     with tempfile.TemporaryDirectory() as folder, collector(Path(folder)) as (endpoint, spans):
+        os.environ |= {
+            "WAN_OTLP_ENDPOINT": endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": f"{1000 * EXPORT_DELAY_SECONDS:.0f}",
+        }
+        os.environ["WAN_API_KEYS"] = f"quiet={KEYS[False]},telling={KEYS[True]}"
+        data = Path(folder) / "stack"
+        stack = background.start(data, choose(None), console, with_us=True)
         try:
-            for name, where in (("off", ""), ("on", endpoint)):
-                os.environ["WAN_OTLP_ENDPOINT"] = where
-                data = Path(folder) / name
-                stacks.append((data, background.start(data, choose(None), console, with_us=True)))
-            sides = [Side(stack) for _, stack in stacks]
-            found = asyncio.run(measure(*sides, options.text, options.turns, spans))
+            found = asyncio.run(measure(stack, options.text, options.turns, spans))
         finally:
-            for data, stack in stacks:
-                background.stop(data, stack)
+            background.stop(data, stack)
     for name, value in found.items():
         print(f"{name:24} {value:.4f}" if isinstance(value, float) else f"{name:24} {value}")
     print(json.dumps({"benchmark": "telemetry", **found}))
