@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import grpc
 
 from services.planner.history import History, fold
-from services.planner.intake import Intake
+from services.planner.intake import SILENT_SECONDS, Intake
 from wanimage import metrics, rpc
-from wanimage.errors import InvalidInput, NotFound, WanError
+from wanimage.errors import DataLoss, InvalidInput, NotFound, SchemaMismatch, WanError
 from wanimage.jobs import make_job
 from wanimage.serve import Ground
 from wanimage.sessions import Sessions, new_session_id
@@ -113,6 +113,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
             caller.tenant, session_id, user, options, caller.seconds_left()
         )
         ended = False
+        looking = asyncio.create_task(self._look_after(caller.tenant, log.session_id))
         try:
             async with aclosing(self.sessions.follow(caller.tenant, log.session_id, before)) as events:
                 async for event in events:
@@ -121,10 +122,19 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                     if ended:
                         return
         finally:
+            looking.cancel()
             if not ended and options.cancel_on_disconnect:
                 task = asyncio.create_task(self._leave(caller, log.session_id))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
+
+    async def _look_after(self, tenant: str, session_id: str) -> None:
+        """While somebody waits for a turn: one gone silent gets a worker again, or its end."""
+        while True:
+            await asyncio.sleep(SILENT_SECONDS)
+            with suppress(WanError):
+                log, history = await self.intake.history(tenant, session_id)
+                await self.intake.resume(tenant, log, history)
 
     async def _leave(self, caller: rpc.Caller, session_id: str) -> None:
         with suppress(WanError):
@@ -217,6 +227,8 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
             return (await self._history(tenant, session_id)).summary(with_images=False)
         except NotFound:
             return None
+        except (DataLoss, SchemaMismatch) as error:  # one that cannot be read must not hide the others
+            return planner_pb2.Session(session_id=session_id, problem=str(error))
 
     async def _history(self, tenant: str, session_id: str) -> History:
         return (await self.intake.history(tenant, session_id))[1]

@@ -24,6 +24,7 @@ from wanimage.errors import JobFailed, Overloaded
 from wanimage.jobs import failure, make_job
 from wanimage.sessions import Sessions
 from wanimage.stack import LocalStack
+from wanimage.subjects import SEQ_HEADER
 from wanimage.v1 import events_pb2, jobs_pb2, planner_pb2, planner_pb2_grpc, types_pb2
 
 Stub = planner_pb2_grpc.PlannerServiceStub
@@ -267,6 +268,35 @@ async def test_a_turn_that_killed_its_workers_is_not_given_to_the_next_ones(plan
         "turn_failed",
     ]
     assert events[-1].turn_failed.failure.reason == "JobFailed"
+
+
+async def test_who_waits_for_a_turn_that_was_given_up_hears_of_it(planner, stub, monkeypatch):
+    for module in ("intake", "service"):
+        monkeypatch.setattr(f"services.planner.{module}.SILENT_SECONDS", 0.1)
+    held = asyncio.get_running_loop().create_future()
+    ENGINE.pause = lambda: held
+    stream = stub.Generate(asking(), timeout=SECONDS)
+    events = []
+    async for response in stream:
+        events.append(response.event)
+        if response.event.HasField("turn_started"):
+            payload = jobs_pb2.TurnJob(session_id=events[-1].session_id, turn_id=events[-1].turn_id)
+            job = make_job(TENANT, planner.ground.family.digest, payload, SECONDS)
+            given_up = jobs_pb2.JobResult(job_id=job.id, failure=failure(JobFailed("was given up")))
+            await planner.ground.jobs.commit(given_up, 1)
+    held.set_result(None)
+    assert events[-1].turn_failed.failure.reason == "JobFailed"
+
+
+async def test_a_log_that_cannot_be_read_does_not_hide_the_other_sessions(planner):
+    ground = planner.ground
+    await Sessions(ground.bus).create(STRANGER, "readable", ground.family.digest)
+    await ground.bus.store(f"wan.session.{STRANGER}.damaged", b"no event", headers={SEQ_HEADER: "1"})
+    async with calling(planner, STRANGER, Stub) as stub:
+        listed = await stub.ListSessions(planner_pb2.ListSessionsRequest(), timeout=SECONDS)
+    problems = {each.session_id: each.problem for each in listed.sessions}
+    assert problems["readable"] == ""
+    assert "no Event" in problems["damaged"]
 
 
 def bomb() -> bytes:

@@ -149,8 +149,9 @@ def sessions_table(sessions: list[planner_pb2.Session]) -> Table | Text:
         right = column in ("turns", "events")
         table.add_column(column, no_wrap=column != "title", justify="right" if right else "left")
     for session in sessions:
-        created = session.created.ToDatetime().strftime("%Y-%m-%d %H:%M")
-        title = Text(session.title)
+        known = session.HasField("created")
+        created = session.created.ToDatetime().strftime("%Y-%m-%d %H:%M") if known else ""
+        title = Text(session.problem, "red") if session.problem else Text(session.title)
         if session.running_turn_id:
             title.append(" (drawing)", "yellow")
         table.add_row(session.session_id, created, str(session.turns), str(session.last_seq), title)
@@ -166,6 +167,7 @@ def record(session: planner_pb2.Session) -> dict[str, object]:
         "turns": session.turns,
         "running_turn": session.running_turn_id,
         "title": session.title,
+        "problem": session.problem,
         "forked_from": session.forked_from,
         "images": [
             {

@@ -27,7 +27,7 @@ from wanimage.v1 import events_pb2 as wanimage_dot_v1_dot_events__pb2
 from wanimage.v1 import types_pb2 as wanimage_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19wanimage/v1/planner.proto\x12\x0bwanimage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18wanimage/v1/events.proto\x1a\x17wanimage/v1/types.proto\"\xa6\x01\n\x0f\x43onverseRequest\x12+\n\x05start\x18\x01 \x01(\x0b\x32\x1a.wanimage.v1.ConverseStartH\x00\x12/\n\x07message\x18\x02 \x01(\x0b\x32\x1c.wanimage.v1.ConverseMessageH\x00\x12-\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x1b.wanimage.v1.ConverseCancelH\x00\x42\x06\n\x04kind\"N\n\rConverseStart\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\"d\n\x0f\x43onverseMessage\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.wanimage.v1.UserMessage\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\" \n\x0e\x43onverseCancel\x12\x0e\n\x06reason\x18\x01 \x01(\t\"5\n\x10\x43onverseResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Event\"x\n\x0fGenerateRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x04user\x18\x02 \x01(\x0b\x32\x18.wanimage.v1.UserMessage\x12)\n\x07options\x18\x03 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\"5\n\x10GenerateResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Event\"I\n\x0cWatchRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x04\x12\x12\n\nuntil_idle\x18\x03 \x01(\x08\"2\n\rWatchResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Event\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.Session\"\xcc\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08last_seq\x18\x03 \x01(\x04\x12\r\n\x05turns\x18\x04 \x01(\r\x12\x17\n\x0frunning_turn_id\x18\x05 \x01(\t\x12\"\n\x06images\x18\x06 \x03(\x0b\x32\x12.wanimage.v1.Image\x12\r\n\x05title\x18\x07 \x01(\t\x12\x13\n\x0b\x66orked_from\x18\x08 \x01(\t\"<\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.wanimage.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x0b\x46orkRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61t_seq\x18\x02 \x01(\x04\"5\n\x0c\x46orkResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.Session\"3\n\rCancelRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"!\n\x0e\x43\x61ncelResponse\x12\x0f\n\x07turn_id\x18\x01 \x01(\t\"6\n\x10\x46\x65tchBlobRequest\x12\"\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.BlobRef\"\"\n\x11\x46\x65tchBlobResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x32\xdc\x04\n\x0ePlannerService\x12K\n\x08\x43onverse\x12\x1c.wanimage.v1.ConverseRequest\x1a\x1d.wanimage.v1.ConverseResponse(\x01\x30\x01\x12I\n\x08Generate\x12\x1c.wanimage.v1.GenerateRequest\x1a\x1d.wanimage.v1.GenerateResponse0\x01\x12@\n\x05Watch\x12\x19.wanimage.v1.WatchRequest\x1a\x1a.wanimage.v1.WatchResponse0\x01\x12M\n\nGetSession\x12\x1e.wanimage.v1.GetSessionRequest\x1a\x1f.wanimage.v1.GetSessionResponse\x12S\n\x0cListSessions\x12 .wanimage.v1.ListSessionsRequest\x1a!.wanimage.v1.ListSessionsResponse\x12;\n\x04\x46ork\x12\x18.wanimage.v1.ForkRequest\x1a\x19.wanimage.v1.ForkResponse\x12\x41\n\x06\x43\x61ncel\x12\x1a.wanimage.v1.CancelRequest\x1a\x1b.wanimage.v1.CancelResponse\x12L\n\tFetchBlob\x12\x1d.wanimage.v1.FetchBlobRequest\x1a\x1e.wanimage.v1.FetchBlobResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19wanimage/v1/planner.proto\x12\x0bwanimage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18wanimage/v1/events.proto\x1a\x17wanimage/v1/types.proto\"\xa6\x01\n\x0f\x43onverseRequest\x12+\n\x05start\x18\x01 \x01(\x0b\x32\x1a.wanimage.v1.ConverseStartH\x00\x12/\n\x07message\x18\x02 \x01(\x0b\x32\x1c.wanimage.v1.ConverseMessageH\x00\x12-\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x1b.wanimage.v1.ConverseCancelH\x00\x42\x06\n\x04kind\"N\n\rConverseStart\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\"d\n\x0f\x43onverseMessage\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.wanimage.v1.UserMessage\x12)\n\x07options\x18\x02 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\" \n\x0e\x43onverseCancel\x12\x0e\n\x06reason\x18\x01 \x01(\t\"5\n\x10\x43onverseResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Event\"x\n\x0fGenerateRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12&\n\x04user\x18\x02 \x01(\x0b\x32\x18.wanimage.v1.UserMessage\x12)\n\x07options\x18\x03 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\"5\n\x10GenerateResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Event\"I\n\x0cWatchRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x04\x12\x12\n\nuntil_idle\x18\x03 \x01(\x08\"2\n\rWatchResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Event\"\'\n\x11GetSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.Session\"\xdd\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12+\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08last_seq\x18\x03 \x01(\x04\x12\r\n\x05turns\x18\x04 \x01(\r\x12\x17\n\x0frunning_turn_id\x18\x05 \x01(\t\x12\"\n\x06images\x18\x06 \x03(\x0b\x32\x12.wanimage.v1.Image\x12\r\n\x05title\x18\x07 \x01(\t\x12\x13\n\x0b\x66orked_from\x18\x08 \x01(\t\x12\x0f\n\x07problem\x18\t \x01(\t\"<\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.wanimage.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x0b\x46orkRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61t_seq\x18\x02 \x01(\x04\"5\n\x0c\x46orkResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.Session\"3\n\rCancelRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"!\n\x0e\x43\x61ncelResponse\x12\x0f\n\x07turn_id\x18\x01 \x01(\t\"6\n\x10\x46\x65tchBlobRequest\x12\"\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.BlobRef\"\"\n\x11\x46\x65tchBlobResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x32\xdc\x04\n\x0ePlannerService\x12K\n\x08\x43onverse\x12\x1c.wanimage.v1.ConverseRequest\x1a\x1d.wanimage.v1.ConverseResponse(\x01\x30\x01\x12I\n\x08Generate\x12\x1c.wanimage.v1.GenerateRequest\x1a\x1d.wanimage.v1.GenerateResponse0\x01\x12@\n\x05Watch\x12\x19.wanimage.v1.WatchRequest\x1a\x1a.wanimage.v1.WatchResponse0\x01\x12M\n\nGetSession\x12\x1e.wanimage.v1.GetSessionRequest\x1a\x1f.wanimage.v1.GetSessionResponse\x12S\n\x0cListSessions\x12 .wanimage.v1.ListSessionsRequest\x1a!.wanimage.v1.ListSessionsResponse\x12;\n\x04\x46ork\x12\x18.wanimage.v1.ForkRequest\x1a\x19.wanimage.v1.ForkResponse\x12\x41\n\x06\x43\x61ncel\x12\x1a.wanimage.v1.CancelRequest\x1a\x1b.wanimage.v1.CancelResponse\x12L\n\tFetchBlob\x12\x1d.wanimage.v1.FetchBlobRequest\x1a\x1e.wanimage.v1.FetchBlobResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,23 +57,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSESSIONRESPONSE']._serialized_start=911
   _globals['_GETSESSIONRESPONSE']._serialized_end=970
   _globals['_SESSION']._serialized_start=973
-  _globals['_SESSION']._serialized_end=1177
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1179
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1239
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1241
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1328
-  _globals['_FORKREQUEST']._serialized_start=1330
-  _globals['_FORKREQUEST']._serialized_end=1379
-  _globals['_FORKRESPONSE']._serialized_start=1381
-  _globals['_FORKRESPONSE']._serialized_end=1434
-  _globals['_CANCELREQUEST']._serialized_start=1436
-  _globals['_CANCELREQUEST']._serialized_end=1487
-  _globals['_CANCELRESPONSE']._serialized_start=1489
-  _globals['_CANCELRESPONSE']._serialized_end=1522
-  _globals['_FETCHBLOBREQUEST']._serialized_start=1524
-  _globals['_FETCHBLOBREQUEST']._serialized_end=1578
-  _globals['_FETCHBLOBRESPONSE']._serialized_start=1580
-  _globals['_FETCHBLOBRESPONSE']._serialized_end=1614
-  _globals['_PLANNERSERVICE']._serialized_start=1617
-  _globals['_PLANNERSERVICE']._serialized_end=2221
+  _globals['_SESSION']._serialized_end=1194
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1196
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1256
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1258
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1345
+  _globals['_FORKREQUEST']._serialized_start=1347
+  _globals['_FORKREQUEST']._serialized_end=1396
+  _globals['_FORKRESPONSE']._serialized_start=1398
+  _globals['_FORKRESPONSE']._serialized_end=1451
+  _globals['_CANCELREQUEST']._serialized_start=1453
+  _globals['_CANCELREQUEST']._serialized_end=1504
+  _globals['_CANCELRESPONSE']._serialized_start=1506
+  _globals['_CANCELRESPONSE']._serialized_end=1539
+  _globals['_FETCHBLOBREQUEST']._serialized_start=1541
+  _globals['_FETCHBLOBREQUEST']._serialized_end=1595
+  _globals['_FETCHBLOBRESPONSE']._serialized_start=1597
+  _globals['_FETCHBLOBRESPONSE']._serialized_end=1631
+  _globals['_PLANNERSERVICE']._serialized_start=1634
+  _globals['_PLANNERSERVICE']._serialized_end=2238
 # @@protoc_insertion_point(module_scope)

@@ -94,7 +94,7 @@ class GetSessionResponse(_message.Message):
     def __init__(self, session: _Optional[_Union[Session, _Mapping]] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("session_id", "created", "last_seq", "turns", "running_turn_id", "images", "title", "forked_from")
+    __slots__ = ("session_id", "created", "last_seq", "turns", "running_turn_id", "images", "title", "forked_from", "problem")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,7 @@ class Session(_message.Message):
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     FORKED_FROM_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     created: _timestamp_pb2.Timestamp
     last_seq: int
@@ -111,7 +112,8 @@ class Session(_message.Message):
     images: _containers.RepeatedCompositeFieldContainer[_types_pb2.Image]
     title: str
     forked_from: str
-    def __init__(self, session_id: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_seq: _Optional[int] = ..., turns: _Optional[int] = ..., running_turn_id: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping]]] = ..., title: _Optional[str] = ..., forked_from: _Optional[str] = ...) -> None: ...
+    problem: str
+    def __init__(self, session_id: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_seq: _Optional[int] = ..., turns: _Optional[int] = ..., running_turn_id: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping]]] = ..., title: _Optional[str] = ..., forked_from: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ListSessionsRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
