@@ -120,7 +120,8 @@ def history(parts: list[str]) -> History:
         items = [Think(next(said)), Text(next(said)), spec, Text(next(said))]
         turns.append(
             Turn(
-                turn_id=next(said), started_seq=2 + 9 * number, text=next(said), images=[],
+                turn_id=next(said), started_seq=2 + 9 * number, started=datetime.now(UTC),
+                text=next(said), images=[],
                 options=types_pb2.TurnOptions(), deadline=datetime.now(UTC), items=items,
                 planned=[events_pb2.ImagePlanned()], ended_seq=9 if number == 0 else 0,
             )
