@@ -1,5 +1,6 @@
 """Services of the tiny family inside a test's own process, and callers of their fronts."""
 
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import minio
+from PIL import Image as Pillow
 
 from wanimage import rpc, serve
 from wanimage.blobs import Blobs
@@ -62,3 +64,10 @@ async def picture_of(blobs: Blobs, tenant: str, ref: Any) -> Any:
     from wanimage import images
 
     return images.decode(await blobs.get(tenant, ref), "picture")
+
+
+def bomb() -> bytes:
+    """A small PNG of 81 megapixels, twice the limit."""
+    buffer = io.BytesIO()
+    Pillow.new("1", (9000, 9000)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,6 +1,5 @@
 """Bad input is refused with the field's name, and leaves nothing behind: no blob, no job, no result."""
 
-import io
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,12 +8,11 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf.message import Message
-from PIL import Image as Pillow
 
 from services.vae.__main__ import SERVICE as VAE
 from services.visualizer.__main__ import SERVICE as VISUALIZER
 from tests.families import build_family
-from tests.fronts import SECONDS, Stored, calling, for_tenants
+from tests.fronts import SECONDS, Stored, bomb, calling, for_tenants
 from wanimage import images, rpc, serve
 from wanimage.blobs import SAFETENSORS
 from wanimage.config import Settings
@@ -75,13 +73,6 @@ def palette(*colors: tuple[str, float | None]) -> visualizer_pb2.RenderRequest:
 def region(**fields: Any) -> visualizer_pb2.RenderRequest:
     box = {"x": 0.1, "y": 0.1, "width": 0.2, "height": 0.2}
     return render(regions=[types_pb2.Region(**{"prompt": "a key", "box": box, **fields})])
-
-
-def bomb() -> bytes:
-    """A small file that unpacks to more than 40 megapixels."""
-    buffer = io.BytesIO()
-    Pillow.new("1", (9000, 9000)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 RENDERS = {

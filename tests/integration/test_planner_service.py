@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from services.planner.__main__ import SERVICE
 from services.planner.turn import TurnRunner
 from tests.families import build_family
-from tests.fronts import KEY, Stored, calling, for_tenants
+from tests.fronts import KEY, Stored, bomb, calling, for_tenants
 from tests.scripted import InstantDrawing, ScriptedEngine
 from wanimage import clock, rpc, serve
 from wanimage.config import Settings
@@ -247,6 +247,14 @@ async def test_a_turn_refused_for_the_load_leaves_nothing_behind(planner, stub, 
     assert len(await planner.ground.bus.subjects("SESSIONS", f"wan.session.{TENANT}.*")) == len(sessions) + 1
 
 
+async def give_up(ground: serve.Ground, session: str, turn: str) -> None:
+    """Settle a turn's job as the worker does that met it once too often."""
+    payload = jobs_pb2.TurnJob(session_id=session, turn_id=turn)
+    job = make_job(TENANT, ground.family.digest, payload, SECONDS)
+    error = failure(JobFailed("was given up"))
+    await ground.jobs.commit(jobs_pb2.JobResult(job_id=job.id, failure=error), 1)
+
+
 async def test_a_turn_that_killed_its_workers_is_not_given_to_the_next_ones(planner, stub):
     ground = planner.ground
     log = await Sessions(ground.bus).create(TENANT, "poisonous", ground.family.digest)
@@ -255,18 +263,12 @@ async def test_a_turn_that_killed_its_workers_is_not_given_to_the_next_ones(plan
     started.time.FromDatetime(long_ago)
     started.turn_started.deadline.FromDatetime(later)
     await log.append(started)
-    payload = jobs_pb2.TurnJob(session_id=log.session_id, turn_id="t")
-    job = make_job(TENANT, ground.family.digest, payload, SECONDS)
-    given_up = jobs_pb2.JobResult(job_id=job.id, failure=failure(JobFailed("was given up")))
-    await ground.jobs.commit(given_up, 1)
+    await give_up(ground, log.session_id, "t")
 
     events = await watched(stub, log.session_id)
 
-    assert [event.WhichOneof("kind") for event in events] == [
-        "session_created",
-        "turn_started",
-        "turn_failed",
-    ]
+    kinds = [event.WhichOneof("kind") for event in events]
+    assert kinds == ["session_created", "turn_started", "turn_failed"]
     assert events[-1].turn_failed.failure.reason == "JobFailed"
 
 
@@ -275,15 +277,11 @@ async def test_who_waits_for_a_turn_that_was_given_up_hears_of_it(planner, stub,
         monkeypatch.setattr(f"services.planner.{module}.SILENT_SECONDS", 0.1)
     held = asyncio.get_running_loop().create_future()
     ENGINE.pause = lambda: held
-    stream = stub.Generate(asking(), timeout=SECONDS)
     events = []
-    async for response in stream:
+    async for response in stub.Generate(asking(), timeout=SECONDS):
         events.append(response.event)
         if response.event.HasField("turn_started"):
-            payload = jobs_pb2.TurnJob(session_id=events[-1].session_id, turn_id=events[-1].turn_id)
-            job = make_job(TENANT, planner.ground.family.digest, payload, SECONDS)
-            given_up = jobs_pb2.JobResult(job_id=job.id, failure=failure(JobFailed("was given up")))
-            await planner.ground.jobs.commit(given_up, 1)
+            await give_up(planner.ground, events[-1].session_id, events[-1].turn_id)
     held.set_result(None)
     assert events[-1].turn_failed.failure.reason == "JobFailed"
 
@@ -297,13 +295,6 @@ async def test_a_log_that_cannot_be_read_does_not_hide_the_other_sessions(planne
     problems = {each.session_id: each.problem for each in listed.sessions}
     assert problems["readable"] == ""
     assert "no Event" in problems["damaged"]
-
-
-def bomb() -> bytes:
-    """A small PNG of 60 megapixels."""
-    buffer = io.BytesIO()
-    Pillow.new("1", (10_000, 6_000)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def with_images(*data: bytes) -> planner_pb2.GenerateRequest:
