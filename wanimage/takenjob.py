@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from datetime import UTC
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from wanimage.jobs import Jobs, attempt_of, failure, kind_of, seconds_left
 from wanimage.v1.jobs_pb2 import Job, JobProgress, JobResult
 
 RETRY_DELAY_SECONDS = 1.0
-"""Pause before a job that failed with Unavailable is tried again; doubles with each delivery."""
+"""Pause before a job that failed with Unavailable is tried again; doubles with each try."""
 MAX_RETRY_DELAY_SECONDS = 10.0
 
 log = telemetry.logger(__name__)
@@ -76,6 +77,8 @@ class TakenJob:
         """1, or more when earlier workers died or put the job back."""
         self.headers = headers
         self.message = message
+        self.tries = 1
+        """How often this worker has begun it. An outage costs a try, a death or a drain a delivery."""
         self.settled = False
         self.given_back = False
         self.cancelled = asyncio.Event()
@@ -122,33 +125,35 @@ class TakenJob:
         raise AssertionError(f"{payload.DESCRIPTOR.full_name} is not a job's result")
 
     async def fail(self, error: WanError) -> None:
-        """Commit a failure, or put the job back when the error is passing and deliveries and time are left.
-
-        Conflict means that another worker holds the job too and is ahead: it is left to that one.
-        """
+        """Commit a failure. Conflict means that another worker holds the job too and is ahead: it is left to
+        that one."""
         spans.failed(error)
         if isinstance(error, Conflict):
             log.warning("job_let_go", job=self.job.id, kind=self.kind, error=str(error))
             self._worker.let_go(self)
             return
-        if self.will_be_tried_again(error):
-            log.warning(
-                "job_put_back", job=self.job.id, kind=self.kind, delay=self._retry_delay, error=str(error)
-            )
-            await self._worker.put_back(self, self._retry_delay)
-            return
         log.warning("job_failed", job=self.job.id, kind=self.kind, reason=error.reason, error=str(error))
         await self._worker.settle(self, self._result(error))
 
     def will_be_tried_again(self, error: WanError) -> bool:
-        """Whether `fail(error)` puts the job back: the error is passing, and deliveries and time are left."""
+        """Whether the worker begins the job again after `error`: it passes, and tries and time are left."""
         passing = isinstance(error, Unavailable | Overloaded)
-        left = self.delivery < self._worker.max_deliver and self.seconds_left > self._retry_delay
-        return passing and left
+        left = self.tries < self._worker.max_deliver and self.seconds_left > self._retry_delay
+        return passing and left and not self.cancelled.is_set()
+
+    async def pause(self, error: WanError) -> None:
+        """Wait for the next try; at most as long as anybody wants the job."""
+        log.warning(
+            "job_tried_again", job=self.job.id, kind=self.kind, delay=self._retry_delay, error=str(error)
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._retry_delay):
+                await self.cancelled.wait()
+        self.tries += 1
 
     @property
     def _retry_delay(self) -> float:
-        return min(RETRY_DELAY_SECONDS * 2 ** (self.delivery - 1), MAX_RETRY_DELAY_SECONDS)
+        return min(RETRY_DELAY_SECONDS * 2 ** (self.tries - 1), MAX_RETRY_DELAY_SECONDS)
 
     def _result(self, error: WanError | None = None) -> JobResult:
         return JobResult(

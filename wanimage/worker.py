@@ -208,7 +208,7 @@ class Worker:
             spans.processing(self.kind, taken.tenant, taken.headers, taken.job.id, taken.delivery),
         ):
             try:
-                await taken.commit(await self._work(handler, taken))
+                await taken.commit(await self._tried(handler, taken))
             except WanError as error:
                 await self._try(taken.fail(error))
             except asyncio.CancelledError:
@@ -216,6 +216,17 @@ class Worker:
                 raise
             except Exception:
                 await self._try(self._fail_unexpectedly(taken))
+
+    async def _tried(self, handler: Handler, taken: TakenJob) -> Message:
+        """What the handler makes of the job, begun again here after an outage: were it put back, an outage
+        would count as a delivery, and a job that met several be taken for one that kills workers."""
+        while True:
+            try:
+                return await self._work(handler, taken)
+            except WanError as error:
+                if not taken.will_be_tried_again(error):
+                    raise
+                await taken.pause(error)
 
     async def _work(self, handler: Handler, taken: TakenJob) -> Message:
         work = asyncio.ensure_future(handler(taken))

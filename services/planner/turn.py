@@ -50,7 +50,7 @@ class TurnRunner:
         """Bring the turn to its end, in the log; returns at once when it has one.
 
         Raises Unavailable and Overloaded: the job is put back, and the turn goes on from its log; with the
-        last delivery it ends there as failed. Raises Conflict when another worker writes the turn.
+        last try it ends there as failed. Raises Conflict when another worker writes the turn.
         """
         job = taken.job.turn
         session = await self.sessions.open(taken.tenant, job.session_id)
@@ -153,7 +153,7 @@ class _TurnWork:
                 max_tokens=left,
                 temperature=self.options.temperature if self.options.HasField("temperature") else None,
                 seed=self.options.sampling.seed + len(self.turn.items),
-                request_id=f"{self.turn.turn_id}-{self.history.last_seq}-{self.taken.delivery}",
+                request_id=f"{self.turn.turn_id}-{self.history.last_seq}-{self.taken.delivery}.{self.taken.tries}",
                 banned=self._banned(),
             ):
                 for piece in delta.pieces:

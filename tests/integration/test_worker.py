@@ -163,7 +163,7 @@ async def test_passing_error_is_tried_again_by_the_worker(
     async with running(jobs, handler):
         assert (await jobs.run(decode_job())).decode == decoded()
 
-    assert deliveries == [1, 2, 3]
+    assert deliveries == [1, 1, 1]  # only a death or a drain counts as a delivery
 
 
 async def test_passing_error_that_stays_fails_the_job(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
