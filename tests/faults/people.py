@@ -118,7 +118,7 @@ async def sessions_of(stub: planner_pb2_grpc.PlannerServiceStub) -> AsyncIterato
     """All of the tenant's sessions."""
     token = ""
     while True:
-        request = planner_pb2.ListSessionsRequest(page_size=200, page_token=token)
+        request = planner_pb2.ListSessionsRequest(page_size=10, page_token=token)  # whole logs are read
         page = await stub.ListSessions(request, timeout=60)
         for session in page.sessions:
             yield session
