@@ -54,7 +54,8 @@ TENSOR_NAME = "t"
 """Name of the one tensor in a stored safetensors file."""
 SAFETENSORS = "application/x-safetensors"
 
-_ABSENT = ("NoSuchKey", "NoSuchObject", "NotFound")
+ABSENT = ("NoSuchKey", "NoSuchObject", "NotFound")
+"""Codes of S3 for an object that is not there."""
 _OUTAGES = ("InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout")
 _FULL = ("XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded")
 """As MinIO and Ceph say it; SeaweedFS says InternalError."""
@@ -237,7 +238,7 @@ class Blobs:
                     raise
                 return await self._in_thread(operation)
         except S3Error as error:
-            if error.code in _ABSENT:
+            if error.code in ABSENT:
                 tenant, _, digest = key.partition("/")
                 raise NotFound(
                     "blob",
@@ -276,7 +277,7 @@ class Blobs:
         try:
             held = self._client.stat_object(bucket_name=self.bucket, object_name=key)
         except S3Error as error:
-            if error.code in _ABSENT:
+            if error.code in ABSENT:
                 return False
             raise
         if held.size != size:
@@ -300,7 +301,7 @@ class Blobs:
         try:
             return self._read(key, size)
         except S3Error as error:
-            if error.code not in _ABSENT or (data := self._salvaged(key, size)) is None:
+            if error.code not in ABSENT or (data := self._salvaged(key, size)) is None:
                 raise
             return data
 

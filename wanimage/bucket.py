@@ -3,7 +3,7 @@
 Services use `Blobs`, which can do none of this.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
 from wanimage import tls
+from wanimage.blobs import ABSENT
 from wanimage.config import Settings
 from wanimage.errors import Unavailable
 
 COPIES_AT_ONCE = 8
 REQUEST_SECONDS = 30.0
-_ABSENT = ("NoSuchKey", "NoSuchObject", "NotFound")
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,7 @@ class Bucket:
 
     def has(self, key: str) -> bool:
         """Whether there is an object under `key`."""
-        try:
-            self._client.stat_object(bucket_name=self._name, object_name=key)
-        except S3Error as error:
-            if error.code in _ABSENT:
-                return False
-            raise self._unavailable(error) from error
-        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unavailable(error) from error
-        return True
+        return self._found(lambda: self._client.stat_object(bucket_name=self._name, object_name=key))
 
     def copy_all(self, pairs: Sequence[tuple[Held, str]]) -> list[Held]:
         """Copy each object to a key inside of S3; returns those copied. One that is gone is left out."""
@@ -88,16 +80,18 @@ class Bucket:
         return [held for (held, _), copied in zip(pairs, done, strict=True) if copied]
 
     def _copy(self, source: str, target: str) -> bool:
+        origin = CopySource(bucket_name=self._name, object_name=source)
+        return self._found(
+            lambda: self._client.copy_object(bucket_name=self._name, object_name=target, source=origin)
+        )
+
+    def _found(self, operation: Callable[[], object]) -> bool:
+        """Do something with an object; False when there is none."""
         try:
-            self._client.copy_object(
-                bucket_name=self._name, object_name=target,
-                source=CopySource(bucket_name=self._name, object_name=source),
-            )  # fmt: skip
-        except S3Error as error:
-            if error.code in _ABSENT:
-                return False
-            raise self._unavailable(error) from error
+            operation()
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+            if isinstance(error, S3Error) and error.code in ABSENT:
+                return False
             raise self._unavailable(error) from error
         return True
 

@@ -49,7 +49,7 @@ class TurnRunner:
     async def run(self, taken: TakenJob) -> jobs_pb2.TurnResult:
         """Bring the turn to its end, in the log; returns at once when it has one.
 
-        Raises Unavailable and Overloaded: the job is put back, and the turn goes on from its log; with the
+        Raises Unavailable and Overloaded: the job is begun again, and goes on from its log; with the
         last try it ends there as failed. Raises Conflict when another worker writes the turn.
         """
         job = taken.job.turn
