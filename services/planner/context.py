@@ -12,7 +12,7 @@ from services.planner.engine import Control, Part, Picture, PlannerEngine
 from services.planner.history import History, Turn
 from wanimage import images, markup, tokens
 from wanimage.blobs import Blobs
-from wanimage.errors import DataLoss, InvalidInput
+from wanimage.errors import InvalidInput
 from wanimage.v1 import types_pb2
 
 RESERVED_TOKENS = 512
@@ -80,11 +80,7 @@ def _answer(turn: Turn, *, see: bool) -> Iterator[Part | Slot]:
     drawn = iter(range(len(turn.planned)))
     unseen: list[int] = []
     parser = markup.Parser()
-    for piece in markup.pieces(turn.items):
-        try:
-            parser.feed(piece)
-        except markup.MarkupError as error:
-            raise DataLoss(f"turn {turn.turn_id} is recorded as malformed markup: {error}") from error
+    for piece in turn.written(parser):
         yield Control(piece.value) if isinstance(piece, markup.Tag) else piece
         if piece is markup.Tag.BOI:
             unseen.append(next(drawn))

@@ -1,12 +1,12 @@
 """What a session's event log says: the fold from events to turns and pictures. Pure, without I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from wanimage import clock
 from wanimage.errors import DataLoss, InvalidInput, NotFound
-from wanimage.markup import ImageSpec, Item, Text, Think
+from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think, pieces
 from wanimage.v1 import events_pb2, planner_pb2, types_pb2
 
 TITLE_CHARACTERS = 80
@@ -47,6 +47,15 @@ class Turn:
             self.items[-1] = type(item)(last.text + item.text)
         else:
             self.items.append(item)
+
+    def written(self, parser: Parser) -> Iterator[str | Tag]:
+        """The answer so far, each piece once `parser` has taken it. Raises DataLoss when it is malformed."""
+        for piece in pieces(self.items):
+            try:
+                parser.feed(piece)
+            except MarkupError as error:
+                raise DataLoss(f"turn {self.turn_id} is recorded as malformed markup: {error}") from error
+            yield piece
 
 
 @dataclass

@@ -19,10 +19,10 @@ from services.planner.engine import Part, PlannerEngine
 from services.planner.history import History, fold
 from wanimage import clock, metrics, spans
 from wanimage.blobs import Blobs
-from wanimage.errors import Conflict, DataLoss, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
+from wanimage.errors import Conflict, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
 from wanimage.jobs import Jobs, failure
 from wanimage.limits import MAX_SEED
-from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think, pieces
+from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
 from wanimage.sessions import SessionLog, Sessions, TurnWriter
 from wanimage.takenjob import TakenJob
 from wanimage.v1 import events_pb2 as ev
@@ -89,11 +89,8 @@ class _TurnWork:
         self.turn = history.turns[-1]
         self.options = self.turn.options
         self.parser = Parser()
-        try:
-            for piece in pieces(self.turn.items):
-                self.parser.feed(piece)
-        except MarkupError as error:
-            raise DataLoss(f"turn {self.turn.turn_id} is recorded as malformed markup: {error}") from error
+        for _ in self.turn.written(self.parser):
+            pass  # the parser stands where the answer does
         self.drawer = Drawer(
             runner.jobs,
             taken.tenant,
