@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -207,7 +208,7 @@ async def test_stopping_cancels_whoever_waits(engine: CountingEngine) -> None:
 async def test_steps_are_reported_at_once_and_then_seldom(
     loop: StepLoop, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = 100.0
+    start = clock = time.monotonic()  # not behind what the loop has already read from the real clock
     monkeypatch.setattr(steploop, "time", SimpleNamespace(monotonic=lambda: clock))
     steps: list[int] = []
     picture = PictureSpec(prompt="slow", grid=(1, 1), seed=0)
@@ -215,7 +216,7 @@ async def test_steps_are_reported_at_once_and_then_seldom(
     render = asyncio.create_task(loop.render(spec, lambda step, *_: steps.append(step)))
     for done in range(20):
         await eventually(lambda: len(engine.companies) == done and engine.waiting)  # noqa: B023
-        clock = 100.0 + 0.03 * done
+        clock = start + 0.03 * done
         engine.permits.release()
     await render
 
