@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.planner.grammar import grammar_of
 from wanimage import tokens
 from wanimage.decoding import Decoder, DecodingConfig, Sampling, Segment, StopReason
+from wanimage.grammar import grammar_of
 from wanimage.images import CELL, fit_grid
 from wanimage.markup import MarkupError, Parser, Tag
 from wanimage.tokens import Vocabulary

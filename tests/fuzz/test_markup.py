@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
 from services.planner.engine import PieceReader
-from services.planner.grammar import grammar_of
 from tests.conftest import SHIPPED
 from tests.fuzz.campaign import campaign
 from wanimage import markup
+from wanimage.grammar import grammar_of
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
 from wanimage.tokens import IM_END, Vocabulary
 

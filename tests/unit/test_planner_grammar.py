@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from services.planner.grammar import grammar_of
 from tests.families import build_family
+from wanimage.grammar import grammar_of
 from wanimage.markup import Parser, Tag, split_tags
 from wanimage.tokens import IM_END, Vocabulary
 
