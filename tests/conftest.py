@@ -22,6 +22,8 @@ from wanimage.stack import LocalStack, NatsServer, StackError, free_ports
 WAIT_SECONDS = 30.0
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "nano"
 """The family that ships."""
+SHIPPED_PLANNER = SHIPPED / ("planner" if (SHIPPED / "planner").is_dir() else "understanding")
+"""Its planner's model."""
 
 # How long an example takes says something of the machine, not of the property; pytest-timeout bounds tests.
 hypothesis.settings.register_profile(

@@ -27,21 +27,29 @@ VAE = VaeConfig.tiny()
 PIXELS_PER_CELL = 16 * 16 * 4
 
 
-def build_family(folder: Path, *, seed: int = 0, name: str = "tiny") -> Family:
-    """Write a family into `folder` and load it; families of different seeds have different digests."""
+def build_family(folder: Path, *, seed: int = 0, name: str = "tiny", planner: bool = False) -> Family:
+    """Write a family into `folder` and load it; families of different seeds have different digests.
+
+    With `planner` its planner is a model of its own, whose tokenizer gives other ids.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    control = _write_tokenizer(folder / "understanding")
+    control = _write_tokenizer(folder / "understanding", sorted(pre_tokenizers.ByteLevel.alphabet()))
     _write_understanding(folder / "understanding", control, seed)
+    if planner:
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet(), reverse=True)
+        control = _write_tokenizer(folder / "planner", letters)
+        _write_understanding(folder / "planner", control, seed + 3)
+        (folder / "planner" / "training.json").write_text(json.dumps({"stage": "random", "seed": seed + 3}))
     _write_mot(folder, seed)
     _write_vae(folder, seed)
     write_manifest(folder, name, {"stage": "random", "seed": seed})
     return Family.load(folder)
 
 
-def _write_tokenizer(folder: Path) -> dict[str, int]:
+def _write_tokenizer(folder: Path, letters: list[str]) -> dict[str, int]:
     """A byte-level vocabulary without merges; control tokens first, as in the shipped family."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [*CONTROL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    names = [*CONTROL_TOKENS, *letters]
     tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(names)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

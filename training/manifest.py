@@ -3,8 +3,8 @@
     python -m training.manifest [weights/nano]
 
 The lineage of a part is what its export wrote (`vae.json`, `mot.json`: key `training`;
-`understanding/training.json`): stage, config, seed, step, results. The manifest adds the digests of the parts
-it was trained on and of the data.
+`understanding/training.json`, `planner/training.json`): stage, config, seed, step, results. The manifest adds
+the digests of the parts it was trained on and of the data.
 """
 
 import argparse
@@ -22,14 +22,18 @@ from training.world.scenes.render import render
 from training.world.scenes.sample import sample_scene
 from wanimage.weights import part_of, write_manifest
 
-PARENTS = {"vae": (), "understanding": (), "mot": ("understanding", "vae")}
+PARENTS = {"vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae")}
 """What each part stands on. A part's own lineage may name others: those it was trained on."""
+OPTIONAL = ("planner",)
+"""Parts that a family may lack: without its own, the planner is the understanding branch."""
+FOLDERS = ("understanding", "planner")
+"""Parts that are Hugging Face folders."""
 DIGEST_SAMPLES = 64
 
 
 def lineage_of(weights: Path, part: str) -> dict[str, Any]:
     """What the part's export wrote; raises KeyError or FileNotFoundError when it did not."""
-    if part == "understanding":
+    if part in FOLDERS:
         found: dict[str, Any] = json.loads((weights / part / "training.json").read_text())
         return found
     found = json.loads((weights / f"{part}.json").read_text())["training"]
@@ -67,6 +71,7 @@ def write(weights: Path) -> str:
     lineage = {
         part: {"parents": digests(weights, parents)} | lineage_of(weights, part) | {"data": data}
         for part, parents in PARENTS.items()
+        if part not in OPTIONAL or (weights / part).exists()
     }
     return str(write_manifest(weights, weights.name, lineage)["digest"])
 

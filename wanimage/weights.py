@@ -52,6 +52,12 @@ class Family:
         return cls(path, manifest["digest"], manifest)
 
     @property
+    def planner(self) -> Path:
+        """Folder of the planner's model: part `planner` where the family has one, else `understanding`."""
+        parts = {entry["part"] for entry in self.manifest["files"].values()}
+        return self.path / ("planner" if "planner" in parts else "understanding")
+
+    @property
     def base_cells(self) -> int:
         """Latent cells of a picture whose size nobody named."""
         return int(self.manifest["grid"]["base_cells"])

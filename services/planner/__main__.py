@@ -48,13 +48,16 @@ async def _leave_when_dead(engine: "PlannerEngine") -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+PARTS = ("planner", "understanding")
+"""The first of them that the family has is the planner's model."""
+
 SERVICE = serve.Service(
     "planner",
     "wanimage.v1.PlannerService",
     add_front,
     open_worker,
-    worker_parts=("understanding",),
-    front_parts=("understanding",),
+    worker_parts=PARTS,
+    front_parts=PARTS,
 )
 
 if __name__ == "__main__":

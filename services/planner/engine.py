@@ -74,8 +74,8 @@ class PlannerEngine:
 
     @classmethod
     async def load(cls, family: Family, config: DecodingConfig | None = None) -> "PlannerEngine":
-        """Serve `family/understanding`; ready (and warm) when this returns."""
-        decoder = await Decoder.load(config or DecodingConfig(model=family.path / "understanding"))
+        """Serve the family's planner; ready (and warm) when this returns."""
+        decoder = await Decoder.load(config or DecodingConfig(model=family.planner))
         return cls(decoder, base_cells=family.base_cells, max_cells=family.max_cells)
 
     async def decode(

@@ -9,6 +9,7 @@ import json
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 from services.planner.context import assemble
 from services.planner.engine import PlannerEngine
 from services.planner.history import History, Turn
-from tests.conftest import SHIPPED
+from tests.conftest import SHIPPED, SHIPPED_PLANNER
 from tests.fuzz.campaign import campaign
 from wanimage import tokens
 from wanimage.decoding import Decoder, DecodingConfig
@@ -90,25 +91,30 @@ attacks = st.lists(
 
 @dataclass(frozen=True)
 class Ground:
-    """The shipped tokenizer under everything that lays out ids; no weights."""
+    """The shipped tokenizers under everything that lays out ids; no weights."""
 
     vocabulary: Vocabulary
+    """The planner's."""
     engine: PlannerEngine
     understanding: Understanding
 
-    def controls(self, ids: Any) -> list[str]:
-        """The control tokens among ids, in order."""
-        return [self.vocabulary.name(index) for index in ids if self.vocabulary.is_control(index)]
+
+def controls(vocabulary: Vocabulary, ids: Any) -> list[str]:
+    """The control tokens among ids, in order."""
+    return [vocabulary.name(index) for index in ids if vocabulary.is_control(index)]
 
 
 @pytest.fixture(scope="module")
 def ground() -> Ground:
-    folder = SHIPPED / "understanding"
-    vocabulary = Vocabulary.load(folder)
-    preprocessor = json.loads((folder / "preprocessor_config.json").read_text())
-    decoder = Decoder(None, vocabulary, preprocessor, DecodingConfig(model=folder, max_model_len=10**9))
-    engine = PlannerEngine(decoder, base_cells=64, max_cells=256)
-    return Ground(vocabulary, engine, Understanding(nn.Identity(), vocabulary, preprocessor))
+    vocabulary, preprocessor = loaded(SHIPPED_PLANNER)
+    config = DecodingConfig(model=SHIPPED_PLANNER, max_model_len=10**9)
+    engine = PlannerEngine(Decoder(None, vocabulary, preprocessor, config), base_cells=64, max_cells=256)
+    return Ground(vocabulary, engine, Understanding(nn.Identity(), *loaded(SHIPPED / "understanding")))
+
+
+def loaded(folder: Path) -> tuple[Vocabulary, dict[str, Any]]:
+    """Tokenizer and preprocessor of a model."""
+    return Vocabulary.load(folder), json.loads((folder / "preprocessor_config.json").read_text())
 
 
 def history(parts: list[str]) -> History:
@@ -156,16 +162,16 @@ PROMPT_FRAME = [tokens.IMAGINE, tokens.END_IMAGINE, tokens.SIZE, tokens.END_SIZE
 def test_no_text_from_outside_becomes_a_control_token(case: list[str], ground: Ground) -> None:
     for text in (*case, "".join(case)):
         ids = ground.vocabulary.encode_user_text(text)
-        assert ground.controls(ids) == []
+        assert controls(ground.vocabulary, ids) == []
         assert ground.vocabulary.decode_bytes(ids) == text.encode(), "text is read as it was written"
 
     told = history(case)
     blobs = SimpleNamespace()  # no pictures, so nothing is asked of it
     assembled = asyncio.run(assemble(ground.engine, blobs, "acme", told, see=True))  # type: ignore[arg-type]
     ids = [index for segment in ground.engine._segments(assembled.parts) for index in segment]
-    assert ground.controls(ids) == frame(told)
+    assert controls(ground.vocabulary, ids) == frame(told)
 
     region = types_pb2.Region(prompt=case[-1], box=types_pb2.Box(width=1, height=1))
     prompt = joined_prompt(case[0], types_pb2.Palette(), types_pb2.Background(), [region])
     conditioned = ground.understanding.condition_ids(prompt, (8, 8), [PICTURE])
-    assert ground.controls(conditioned) == PICTURE_FRAME + PROMPT_FRAME
+    assert controls(ground.understanding.vocabulary, conditioned) == PICTURE_FRAME + PROMPT_FRAME

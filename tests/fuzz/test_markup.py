@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
 from services.planner.engine import PieceReader
-from tests.conftest import SHIPPED
+from tests.conftest import SHIPPED_PLANNER
 from tests.fuzz.campaign import campaign
 from wanimage import markup
 from wanimage.grammar import grammar_of
@@ -57,7 +57,7 @@ streams = st.lists(st.one_of(pieces.map(lambda piece: [piece]), st.sampled_from(
 
 @pytest.fixture(scope="module")
 def ground() -> Vocabulary:
-    return Vocabulary.load(SHIPPED / "understanding")
+    return Vocabulary.load(SHIPPED_PLANNER)
 
 
 def outcome(stream: list[str | Tag]) -> tuple[list[Item], str]:
@@ -192,7 +192,7 @@ def ids_of(case: Any, vocabulary: Vocabulary) -> tuple[list[int], str]:
 
 
 def test_every_state_a_stream_can_leave_has_a_grammar_that_compiles(ground: Vocabulary) -> None:
-    text = json.dumps(json.loads((SHIPPED / "understanding" / "tokenizer.json").read_text()))
+    text = json.dumps(json.loads((SHIPPED_PLANNER / "tokenizer.json").read_text()))
     tokenizer = LLTokenizer(text, eos_token=ground.control[IM_END])
     seen = set()
     for run in RUNS:

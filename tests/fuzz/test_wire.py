@@ -23,7 +23,7 @@ from services.vae.worker import VaeWorker
 from services.visualizer.prompts import PromptLimit
 from services.visualizer.service import check_request, joined_prompts, render_job
 from services.visualizer.worker import RenderWorker, pixel_steps
-from tests.conftest import SHIPPED
+from tests.conftest import SHIPPED, SHIPPED_PLANNER
 from tests.fuzz import originals
 from tests.fuzz.campaign import campaign
 from tests.fuzz.mutation import mutated, mutations
@@ -71,7 +71,7 @@ def ground() -> Ground:
         return compute([item])[0]
 
     prompts = PromptLimit.load(SHIPPED / "understanding")
-    vocabulary = Vocabulary.load(SHIPPED / "understanding")
+    vocabulary = Vocabulary.load(SHIPPED_PLANNER)
     window = SimpleNamespace(
         max_tokens=4096, count=lambda parts: sum(len(p) for p in parts if isinstance(p, str))
     )

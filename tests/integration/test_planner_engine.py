@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 
 from services.planner.engine import Control, Delta, Part, Picture, PlannerEngine
+from tests.conftest import SHIPPED_PLANNER
 from wanimage import tokens
-from wanimage.config import ROOT
 from wanimage.decoding import Decoder, DecodingConfig
 from wanimage.errors import InvalidInput
 from wanimage.markup import ImageSpec, Parser, Tag
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-MODEL = ROOT / "weights" / "nano" / "understanding"
 STORY = "Tell a three-picture story about a fox who finds a red balloon."
 
 
 @pytest.fixture(scope="module")
 async def engine() -> AsyncIterator[PlannerEngine]:
-    if not (MODEL / "model.safetensors").exists() and not os.environ.get("CI"):
+    if not (SHIPPED_PLANNER / "model.safetensors").exists() and not os.environ.get("CI"):
         pytest.skip("the nano family is not here; make it with `make train-nano`")
-    decoder = await Decoder.load(DecodingConfig(model=MODEL))
+    decoder = await Decoder.load(DecodingConfig(model=SHIPPED_PLANNER))
     yield PlannerEngine(decoder, base_cells=64, max_cells=256)
     decoder.close()
 
