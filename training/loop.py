@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
+
+_BLOCK = re.compile(r"\.(layers|blocks)\.\d+\.")
+_OPTIMIZERS = ("optimizer", "muon")
+"""Names in a checkpoint."""
 
 Batch = Any
 LossFn = Callable[[nn.Module, Batch, torch.Generator], tuple[Tensor, dict[str, float]]]
@@ -44,6 +49,9 @@ class LoopConfig:
     weight_decay: float = 0.02
     """AdamW weight decay, applied to matrices only (report table 3: .02)."""
     betas: tuple[float, float] = (0.9, 0.98)
+    optimizer: str = "adamw"
+    """`adamw`, or `muon`: Muon for the matrices of blocks, with updates as large as AdamW's, so that `lr`
+    means the same (Jordan et al. 2024, Moonlight 2025); AdamW for embeddings, heads, norms and biases."""
     clip: float = 0.5
     """Largest gradient norm (report table 3: .5)."""
     ema: float = 0.999
@@ -65,7 +73,7 @@ class LoopState:
     step: int
     module: nn.Module
     ema: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
     history: list[dict[str, float]]
 
 
@@ -100,15 +108,16 @@ def train(
         batches = _prefetch if config.prefetch else _in_turn
         for batch in batches(batch_at, state.step, config.steps):
             rate = learning_rate(config, state.step)
-            for group in state.optimizer.param_groups:
+            for group in (group for each in state.optimizers for group in each.param_groups):
                 group["lr"] = rate
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
             with autocast(config.precision):
                 loss, numbers = loss_fn(module, batch, generator)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(trainable, config.clip)
-            state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
+            for optimizer in state.optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             _update_ema(state, config)
             state.step += 1
             if state.step % config.log_every == 0 or state.step in (1, config.steps):
@@ -161,8 +170,9 @@ def save(state: LoopState, config: LoopConfig, out: Path) -> None:
     """Write the checkpoint so that a kill at any moment leaves the old or the new one, never half."""
     tensors = {f"module.{k}": v for k, v in state.module.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in state.ema.items()}
-    moments = state.optimizer.state_dict()["state"]
-    tensors |= {f"optimizer.{i}.{k}": v for i, slots in moments.items() for k, v in slots.items()}
+    for kind, optimizer in zip(_OPTIMIZERS, state.optimizers, strict=False):
+        moments = optimizer.state_dict()["state"]
+        tensors |= {f"{kind}.{i}.{k}": v for i, slots in moments.items() for k, v in slots.items()}
     # One name a step: the JSON is replaced last and says which tensors belong to it.
     name = f"checkpoint-{state.step}.safetensors"
     save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, out / name)
@@ -176,18 +186,29 @@ def save(state: LoopState, config: LoopConfig, out: Path) -> None:
 
 def _fresh_state(module: nn.Module, config: LoopConfig) -> LoopState:
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    if config.optimizer not in ("adamw", "muon"):
+        raise ValueError(f"optimizer is {config.optimizer!r}; use 'adamw' or 'muon'")
+    muon = config.optimizer == "muon"
+    inner = [p for n, p in named if muon and p.ndim == 2 and _BLOCK.search(n)]
+    mine = {id(p) for p in inner}
+    rest = [p for _, p in named if id(p) not in mine]
     groups = [
-        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)]
+    if inner:
+        decay = config.weight_decay
+        matched = "match_rms_adamw"
+        optimizers.append(torch.optim.Muon(inner, lr=config.lr, weight_decay=decay, adjust_lr_fn=matched))
     ema = {n: p.detach().clone() for n, p in named}
-    return LoopState(step=0, module=module, ema=ema, optimizer=optimizer, history=[])
+    return LoopState(step=0, module=module, ema=ema, optimizers=optimizers, history=[])
 
 
 def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
     meta = json.loads((out / "checkpoint.json").read_text())
-    if meta["config"] != json.loads(json.dumps(asdict(config))):
+    defaults = {"optimizer": "adamw"}  # of fields that came after the first checkpoints
+    if defaults | meta["config"] != json.loads(json.dumps(asdict(config))):
         raise ValueError(
             f"{out} holds a run of another config; use another folder or delete it to start anew"
         )
@@ -196,13 +217,12 @@ def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
     state.module.load_state_dict(pick("module."))
     averaged = pick("ema.")  # in the file's order; the update walks both lists in the parameters' order
     state.ema = {name: averaged[name] for name in state.ema}
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in pick("optimizer.").items():
-        index, slot = key.split(".", 1)
-        moments.setdefault(int(index), {})[slot] = value
-    full = state.optimizer.state_dict()
-    full["state"] = moments
-    state.optimizer.load_state_dict(full)
+    for name, optimizer in zip(_OPTIMIZERS, state.optimizers, strict=False):
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in pick(f"{name}.").items():
+            index, slot = key.split(".", 1)
+            moments.setdefault(int(index), {})[slot] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
     state.step, state.history = meta["step"], meta["history"]
     log.info("resumed %s at step %d", out, state.step)
 
@@ -210,7 +230,7 @@ def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
 @torch.no_grad()
 def _update_ema(state: LoopState, config: LoopConfig) -> None:
     decay = min(config.ema, (1 + state.step) / (10 + state.step))
-    live = [p for p in state.module.parameters() if p.requires_grad]
+    live: list[Tensor] = [p for p in state.module.parameters() if p.requires_grad]
     torch._foreach_lerp_(list(state.ema.values()), live, 1 - decay)
 
 
