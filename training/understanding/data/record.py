@@ -126,9 +126,9 @@ _CONSTRAINT = re.compile(
     rf'only|exactly|\d+)\b|"[^"]*"'
 )
 _REASONING = re.compile(
-    r"\b(?:how many|how much|count(?:ed)?|number of|sums?|total|altogether|together|plus|minus|times|half|double|"
-    r"average|difference|more than|fewer|less than|bigger|smaller|larger|higher|highest|lowest|largest|smallest|"
-    r"further|most|least|between|sort(?:ed)?|order(?:ed)?|odd|true or false|"
+    r"\b(?:how many|how much|count(?:ed)?|number of|sums?|total|altogether|together|plus|minus|times|half|"
+    r"double|average|difference|more than|fewer|less than|bigger|smaller|larger|higher|highest|lowest|"
+    r"largest|smallest|further|most|least|between|sort(?:ed)?|order(?:ed)?|odd|true or false|"
     r"(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?<!:)\d+)[ -]"
     r"(?:picture|image|panel|step|sticker|portrait|scene|photo|shot|illustration|drawing)s?)\b|"
     r"\d ?[-+*/=] ?\d|: true\?",

@@ -158,10 +158,19 @@ def stands_out(item: SceneObject, ground: Background) -> bool:
         y, x = (int(min(max(c, 0), 0.99) * _GROUND_PX) for c in (each.cy, each.cx))
         part = behind[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1]
         spots = part[:: max(1, half // 3), :: max(1, half // 3)].reshape(-1, 3).astype(np.float32)
-        contrasts = np.abs(tint[:, None] - spots[None]).mean(-1).T @ weights
-        if contrasts.mean() < least or np.quantile(contrasts, _SPOTS) < _FAINTEST * least:
+        channels = (np.abs(tint[:, c, None] - spots[:, c]) for c in range(3))  # not a mean over three: slow
+        contrasts = np.sort(weights @ (sum(channels) / 3))
+        if contrasts.mean() < least or _faint(contrasts) < _FAINTEST * least:
             return False
     return True
+
+
+def _faint(contrasts: np.ndarray) -> float:
+    """The quantile `_SPOTS` of sorted values; `np.quantile` takes longer than all else here."""
+    at = _SPOTS * (len(contrasts) - 1)
+    low = int(at)
+    high = min(low + 1, len(contrasts) - 1)
+    return float(contrasts[low] + (contrasts[high] - contrasts[low]) * (at - low))
 
 
 _GROUND_PX = 48

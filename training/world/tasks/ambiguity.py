@@ -79,6 +79,7 @@ def _occasion(
 
         ground = talk.scenery(time=talk.pick(times))
         placeable = [n for n in names if set(places_of(n, talk.split)) & set(allowed_places(grid))]
+        placeable = [n for n in placeable if visible(n, None, ground)]
         if not placeable:
             return None
         scene = talk.scene(grid, background=ground, concepts=(talk.pick(placeable),))
