@@ -57,7 +57,7 @@ class Drawer:
             events_pb2.ImageReady(
                 image=types_pb2.Image(
                     index=plan.index, base=result.image, latent=latent, size=result.size,
-                    prompt=picture.prompt, seed=plan.seed, family=self.family,
+                    prompt=picture.prompt, seed=plan.seed, family=self.family, references=plan.references,
                 ),
                 turn_index=plan.turn_index,
                 stage_seconds=timing.seconds,

@@ -17,6 +17,7 @@ from services.planner.context import assemble
 from services.planner.drawing import Drawer
 from services.planner.engine import Part, PlannerEngine
 from services.planner.history import History, fold
+from services.planner.referring import references
 from wanimage import clock, metrics, spans
 from wanimage.blobs import Blobs
 from wanimage.errors import Conflict, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
@@ -223,18 +224,23 @@ class _TurnWork:
         if self.options.HasField("size"):
             grid = self.runner.engine.grid_asked_for(self.options.size)
         turn_index = len(self.turn.planned)
-        await self.append(
-            ev.ImagePlanned(
-                turn_index=turn_index,
-                index=len(self.history.images),
-                prompt=spec.prompt.strip(),
-                grid=grid,
-                series=spec.series,
-                series_length=spec.series_length,
-                seed=(self.options.sampling.seed + turn_index) % (MAX_SEED + 1),
-                references=[image.index for image in self.turn.images],
-            )
+        plan = ev.ImagePlanned(
+            turn_index=turn_index,
+            index=len(self.history.images),
+            prompt=spec.prompt.strip(),
+            grid=grid,
+            series=spec.series,
+            series_length=spec.series_length,
+            seed=(self.options.sampling.seed + turn_index) % (MAX_SEED + 1),
         )
+        if spec.position:  # a series is drawn as one, from the same pictures
+            plan.references.extend(self.turn.planned[-1].references)
+            plan.reference_reasons.extend(self.turn.planned[-1].reference_reasons)
+        else:
+            for chosen in references(self.history, spec.prompt):
+                plan.references.append(chosen.index)
+                plan.reference_reasons.add(kind=chosen.reason, words=chosen.words)
+        await self.append(plan)
 
     async def _draw_planned(self) -> None:
         """Draw what is planned and not handed on; with feedback=text, go on while it is being drawn."""
@@ -255,7 +261,8 @@ class _TurnWork:
             await self.writer.tell(event_of(notice))
 
         try:
-            ready = await self.drawer.draw(group, self.turn.images, relay)
+            chosen = [self.history.image(index, "references") for index in group[0].references]
+            ready = await self.drawer.draw(group, chosen, relay)
         except WanError as error:
             if not isinstance(error, Unavailable | Overloaded):
                 for plan in group:

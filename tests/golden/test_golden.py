@@ -55,7 +55,11 @@ async def test_recorded_sessions_are_imported_and_go_on(house: House) -> None:
             done = await import_session(house.bus, house.blobs, archive, house.tenant)
         log = await sessions.open(house.tenant, done.session_id)
         script = "More.<imagine>a heron</imagine><size>8*8</size><BOI>Done."
-        async with taking(jobs, "render", drawing.render), taking(jobs, "decode", drawing.decode):
+        async with (
+            taking(jobs, "render", drawing.render),
+            taking(jobs, "encode", drawing.encode),
+            taking(jobs, "decode", drawing.decode),
+        ):
             await studio.turn(log, "next", "Go on.", ScriptedEngine(script))
         events = [event async for event in sessions.replay(house.tenant, done.session_id)]
         history = fold(done.session_id, events)

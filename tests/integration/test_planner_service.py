@@ -156,9 +156,10 @@ async def test_a_fork_shares_the_history_and_goes_its_own_way(stub):
     request = planner_pb2.ForkRequest(session_id=session, at_seq=end_of_first)
     fork = (await stub.Fork(request, timeout=SECONDS)).session
     assert (fork.turns, fork.forked_from, fork.last_seq) == (1, session, end_of_first)
-    await told(stub, asking("elsewhere", fork.session_id))
-    texts = [e.turn_started.text for e in await watched(stub, fork.session_id) if e.HasField("turn_started")]
-    assert texts == ["a story", "elsewhere"]
+    await told(stub, asking("again", fork.session_id))
+    events = await watched(stub, fork.session_id)
+    assert [e.turn_started.text for e in events if e.HasField("turn_started")] == ["a story", "again"]
+    assert [list(e.image_planned.references) for e in events if e.HasField("image_planned")] == [[], [0]]
     inside = await refusal(
         stub.Fork(planner_pb2.ForkRequest(session_id=session, at_seq=end_of_first - 1), timeout=SECONDS)
     )

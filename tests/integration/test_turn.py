@@ -41,12 +41,17 @@ class Bench:
     async def start(self, text: str = "a story", **options: object) -> tuple[SessionLog, jobs_pb2.TurnJob]:
         """A session with a turn that nobody works on yet."""
         log = await self.sessions.create(self.tenant, new_session_id(), FAMILY)
+        return log, await self.go_on(log, text, turn_id="turn", **options)
+
+    async def go_on(self, log: SessionLog, text: str, turn_id: str, **options: object) -> jobs_pb2.TurnJob:
+        """A turn more."""
         started = ev.TurnStarted(text=text, options=types_pb2.TurnOptions(**options))
         started.options.sampling.seed = 7
         started.deadline.GetCurrentTime()
         started.deadline.seconds += 60
-        await log.append(ev.Event(turn_id="turn", turn_started=started))
-        return log, jobs_pb2.TurnJob(session_id=log.session_id, turn_id="turn")
+        await log.refresh()
+        await log.append(ev.Event(turn_id=turn_id, turn_started=started))
+        return jobs_pb2.TurnJob(session_id=log.session_id, turn_id=turn_id)
 
     @asynccontextmanager
     async def planner(self, engine: ScriptedEngine) -> AsyncIterator[Worker]:
@@ -230,3 +235,29 @@ async def test_max_tokens_ends_a_turn_with_length(bench):
     finished = (await bench.events(log.session_id))[-1].turn_finished
     assert finished.stop_reason == ev.TurnFinished.STOP_REASON_LENGTH
     assert finished.usage.generated_tokens == 3
+
+
+async def test_an_earlier_picture_that_is_referred_to_reaches_the_visualizer_and_the_log(bench):
+    log, job = await bench.start()
+    await bench.finish(ScriptedEngine(f"One.{FOX}Two.{OWL}"), job)
+    edit = await bench.go_on(log, "Make the second one blue.", "edit")
+    history = await bench.finish(ScriptedEngine("<imagine>a blue owl</imagine><size>6*10</size><BOI>"), edit)
+    _, owl, blue = history.images
+    render = bench.drawing.rendered[-1]
+    assert [reference.image for reference in render.references] == [owl.base]
+    assert not bench.drawing.rendered[0].references
+    plan = history.turns[-1].planned[0]
+    assert (list(plan.references), list(blue.references)) == ([1], [1])
+    assert [(r.kind, r.words) for r in plan.reference_reasons] == [
+        (ev.ReferenceReason.KIND_NUMBERED, "second one")
+    ]
+
+
+async def test_a_series_is_drawn_from_what_its_first_picture_chose(bench):
+    log, job = await bench.start()
+    await bench.finish(ScriptedEngine(FOX), job)
+    again = await bench.go_on(log, "Draw the fox and an owl.", "again")
+    history = await bench.finish(ScriptedEngine(f"<series>2</series>{FOX}{OWL}"), again)
+    assert [list(plan.references) for plan in history.turns[-1].planned] == [[0], [0]]
+    assert len(bench.drawing.rendered[-1].pictures) == 2
+    assert len(bench.drawing.rendered[-1].references) == 1

@@ -143,7 +143,8 @@ class TurnView:
             planned.index, planned.prompt, f"{planned.grid.width_cells * 16}x{planned.grid.height_cells * 16}"
         )
         if not self.console.is_terminal:
-            self.note(f"drawing picture {planned.index} ({bar.size}): {bar.prompt}")
+            made_from = f", from {', '.join(map(str, planned.references))}" if planned.references else ""
+            self.note(f"drawing picture {planned.index} ({bar.size}{made_from}): {bar.prompt}")
         self._bars[planned.index] = bar
         self._end_line()
         if self._live is None:

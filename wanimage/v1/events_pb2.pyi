@@ -102,7 +102,7 @@ class TextDelta(_message.Message):
     def __init__(self, text: _Optional[str] = ...) -> None: ...
 
 class ImagePlanned(_message.Message):
-    __slots__ = ("turn_index", "index", "prompt", "grid", "series", "series_length", "seed", "references")
+    __slots__ = ("turn_index", "index", "prompt", "grid", "series", "series_length", "seed", "references", "reference_reasons")
     TURN_INDEX_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +111,7 @@ class ImagePlanned(_message.Message):
     SERIES_LENGTH_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_REASONS_FIELD_NUMBER: _ClassVar[int]
     turn_index: int
     index: int
     prompt: str
@@ -119,7 +120,30 @@ class ImagePlanned(_message.Message):
     series_length: int
     seed: int
     references: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, turn_index: _Optional[int] = ..., index: _Optional[int] = ..., prompt: _Optional[str] = ..., grid: _Optional[_Union[_types_pb2.Grid, _Mapping]] = ..., series: _Optional[int] = ..., series_length: _Optional[int] = ..., seed: _Optional[int] = ..., references: _Optional[_Iterable[int]] = ...) -> None: ...
+    reference_reasons: _containers.RepeatedCompositeFieldContainer[ReferenceReason]
+    def __init__(self, turn_index: _Optional[int] = ..., index: _Optional[int] = ..., prompt: _Optional[str] = ..., grid: _Optional[_Union[_types_pb2.Grid, _Mapping]] = ..., series: _Optional[int] = ..., series_length: _Optional[int] = ..., seed: _Optional[int] = ..., references: _Optional[_Iterable[int]] = ..., reference_reasons: _Optional[_Iterable[_Union[ReferenceReason, _Mapping]]] = ...) -> None: ...
+
+class ReferenceReason(_message.Message):
+    __slots__ = ("kind", "words")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[ReferenceReason.Kind]
+        KIND_ATTACHED: _ClassVar[ReferenceReason.Kind]
+        KIND_NUMBERED: _ClassVar[ReferenceReason.Kind]
+        KIND_NAMED: _ClassVar[ReferenceReason.Kind]
+        KIND_POINTED: _ClassVar[ReferenceReason.Kind]
+        KIND_REPEATED: _ClassVar[ReferenceReason.Kind]
+    KIND_UNSPECIFIED: ReferenceReason.Kind
+    KIND_ATTACHED: ReferenceReason.Kind
+    KIND_NUMBERED: ReferenceReason.Kind
+    KIND_NAMED: ReferenceReason.Kind
+    KIND_POINTED: ReferenceReason.Kind
+    KIND_REPEATED: ReferenceReason.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    kind: ReferenceReason.Kind
+    words: str
+    def __init__(self, kind: _Optional[_Union[ReferenceReason.Kind, str]] = ..., words: _Optional[str] = ...) -> None: ...
 
 class ImageProgress(_message.Message):
     __slots__ = ("index", "step", "steps", "preview_png")

@@ -300,7 +300,7 @@ class Usage(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., images: _Optional[int] = ..., pixel_steps: _Optional[int] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ("index", "base", "refined", "latent", "size", "prompt", "seed", "family")
+    __slots__ = ("index", "base", "refined", "latent", "size", "prompt", "seed", "family", "references")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     REFINED_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +309,7 @@ class Image(_message.Message):
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
     index: int
     base: BlobRef
     refined: BlobRef
@@ -317,7 +318,8 @@ class Image(_message.Message):
     prompt: str
     seed: int
     family: str
-    def __init__(self, index: _Optional[int] = ..., base: _Optional[_Union[BlobRef, _Mapping]] = ..., refined: _Optional[_Union[BlobRef, _Mapping]] = ..., latent: _Optional[_Union[BlobRef, _Mapping]] = ..., size: _Optional[_Union[Size, _Mapping]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., family: _Optional[str] = ...) -> None: ...
+    references: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, index: _Optional[int] = ..., base: _Optional[_Union[BlobRef, _Mapping]] = ..., refined: _Optional[_Union[BlobRef, _Mapping]] = ..., latent: _Optional[_Union[BlobRef, _Mapping]] = ..., size: _Optional[_Union[Size, _Mapping]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., family: _Optional[str] = ..., references: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("reason", "message", "code", "time")
