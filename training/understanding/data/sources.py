@@ -6,6 +6,7 @@ A source is (category, share within it, how one is made). The mixes of `mixes.py
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from training.understanding.data import proxies
 from training.understanding.data.copying import COPYING
 from training.understanding.data.exercise import Exercise, Maker
 from training.understanding.data.language import LANGUAGE
@@ -84,6 +85,17 @@ def task(*names: str) -> Callable[[Talk, float, Manners], Record | None]:
     return sample
 
 
+def proxy(make: Callable[[Talk], Record]) -> Callable[[Talk, float, Manners], Record | None]:
+    """A source of text proxies."""
+
+    def sample(talk: Talk, think: float, manners: Manners) -> Record:
+        del think
+        record = make(talk)
+        return replace(record, dialogue=vary(talk, record.dialogue, manners))
+
+    return sample
+
+
 _ALL = ("train", "val", "heldout", "heldout_concepts")
 _EDITS = (*(name for name in TASKS if name.startswith("edit_")), "extract")
 SOURCES: dict[str, Source] = {
@@ -96,17 +108,23 @@ SOURCES: dict[str, Source] = {
     "task questions": Source(
         "I2T", 0.7, task("question", "question_portrait", "question_chart", "question_text"), _ALL
     ),
-    "dialogue single": Source("T2I", 0.45, dialogue("single")),
-    "text to image": Source("T2I", 0.5, task("text_to_image"), _ALL),
+    "dialogue single": Source("T2I", 0.2, dialogue("single")),
+    "text to image": Source("T2I", 0.35, task("text_to_image"), _ALL),
+    "wishes": Source("T2I", 0.2, proxy(proxies.wish), _ALL),
+    "keywords": Source("T2I", 0.05, proxy(proxies.keywords), _ALL),
+    "from a picture": Source("T2I", 0.15, proxy(proxies.from_picture), _ALL),
     "ambiguous words": Source("T2I", 0.05, task("ambiguous")),
     "dialogue edits": Source("I2I", 0.3, dialogue("edit")),
     "dialogue image edits": Source("I2I", 0.2, dialogue("image_edit")),
     "task edits": Source("I2I", 0.3, task(*_EDITS), _ALL),
     "compose": Source("I2I", 0.15, task("compose")),
     "ambiguous edits": Source("I2I", 0.05, task("ambiguous")),
-    "dialogue stories": Source("interleaved", 0.3, dialogue("story")),
+    "dialogue stories": Source("interleaved", 0.2, dialogue("story")),
     "dialogue story edits": Source("interleaved", 0.05, dialogue("story_edit")),
-    "dialogue series": Source("interleaved", 0.2, dialogue("series")),
-    "task series": Source("interleaved", 0.2, task("text_to_series", "picture_to_series", "moods")),
-    "task plans": Source("interleaved", 0.25, task("story", "howto", "comparison")),
+    "dialogue series": Source("interleaved", 0.12, dialogue("series")),
+    "task series": Source("interleaved", 0.18, task("text_to_series", "picture_to_series", "moods")),
+    "one each": Source("interleaved", 0.12, proxy(proxies.one_each), _ALL),
+    "same hero": Source("interleaved", 0.1, proxy(proxies.same_hero), _ALL),
+    "from pictures": Source("interleaved", 0.08, proxy(proxies.from_pictures), _ALL),
+    "task plans": Source("interleaved", 0.2, task("story", "howto", "comparison")),
 }
