@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help setup world demo test faults fuzz lint format protos lock train-vae train-nano bench compose-smoke clean
+.PHONY: help setup world demo test faults fuzz lint format protos lock train-vae train-nano eval-planner bench compose-smoke clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 16
@@ -57,6 +57,10 @@ train-vae: $(INSTALLED) world  ## train the VAE's three stages into runs/; goes 
 
 train-nano: $(INSTALLED) world  ## retrain the shipped family from scratch
 	@$(BIN)/wan train nano
+
+PLANNER ?= weights/nano/understanding
+eval-planner: $(INSTALLED) world  ## every bar of the planner on held-out requests; PLANNER=folder, EVAL_ARGS=--n 8 for a look
+	@$(BIN)/python -m training.understanding.evaluation --model $(PLANNER) $(EVAL_ARGS)
 
 bench: $(INSTALLED) world  ## run benchmarks/, each ending in one JSON line
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

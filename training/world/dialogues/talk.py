@@ -78,7 +78,7 @@ SIZE_WORDINGS: dict[Grid, tuple[str, ...]] = {  # an adjective before "picture"
     (3, 24): ("long banner", "8:1", "very long banner"),
     (24, 3): ("long scroll", "1:8", "very long scroll"),
 }
-_SETTING_WORDINGS = {
+SETTING_WORDINGS = {
     "meadow": ("in a meadow", "in the meadow", "on a green meadow", "in the grass"),
     "beach": ("on a beach", "at the beach", "on the beach", "by the sea"),
     "desert": ("in a desert", "in the desert"),
@@ -88,7 +88,7 @@ _SETTING_WORDINGS = {
     "hills": ("in the hills", "on the hills"),
     "lake": ("by a lake", "by the lake", "at the lake"),
 }
-_TIME_WORDINGS = {
+TIME_WORDINGS = {
     "day": ("by day", "during the day", "on a sunny day", "in the daytime"),
     "sunset": ("at sunset", "in the evening", "at dusk"),
     "night": ("at night", "by night", "under the stars"),
@@ -174,8 +174,8 @@ class Talk:
     def ground_words(self, ground: Background, time: bool = True) -> str:
         """How a user says a background."""
         if ground.kind == "setting":
-            place = self.pick(_SETTING_WORDINGS[str(ground.setting)])
-            return f"{place} {self.pick(_TIME_WORDINGS[str(ground.time)])}" if time else place
+            place = self.pick(SETTING_WORDINGS[str(ground.setting)])
+            return f"{place} {self.pick(TIME_WORDINGS[str(ground.time)])}" if time else place
         if ground.kind == "plain":
             colored = with_article(f"{ground.color} background")
             plain = f"on a plain {ground.color} background"
@@ -195,11 +195,11 @@ class Talk:
 
     def setting_words(self, setting: str) -> str:
         """A setting with its preposition: `in the woods`."""
-        return self.pick(_SETTING_WORDINGS[setting])
+        return self.pick(SETTING_WORDINGS[setting])
 
     def time_words(self, time: str) -> str:
         """`at night`."""
-        return self.pick(_TIME_WORDINGS[time])
+        return self.pick(TIME_WORDINGS[time])
 
     def other(self, options: Sequence[str], *but: object) -> str:
         """One of the options that is none of `but`."""

@@ -1,0 +1,149 @@
+"""The planner's judge: gold answers are right in every measure, planted faults are found by their cause."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from training.understanding.evaluation.cases import FAMILIES, Case, cases_of
+from training.understanding.evaluation.drawing import picture_of
+from training.understanding.evaluation.expectations import expectation
+from training.understanding.evaluation.intervals import paired, wilson
+from training.understanding.evaluation.judging import Verdict, judge
+from training.understanding.evaluation.prompts import NotOfTheWorld, read_prompt
+from training.understanding.evaluation.wording import read
+from training.understanding.evaluation.writing import Written
+from training.world.scenes.kind import phrase
+from wanimage.markup import ImageSpec, Item, Text, parse, split_tags
+
+pytestmark = pytest.mark.usefixtures("icons")
+SEED, SPLIT = 7, "heldout"
+
+
+def cases(family: str, count: int = 3) -> list[Case]:
+    return [case for number in range(count) for case in cases_of(family, number, SPLIT, SEED)]
+
+
+def gold(case: Case) -> list[Item]:
+    return list(parse(split_tags(case.gold.text)))
+
+
+def first(family: str, fits: Callable[[Case], bool] = lambda _: True) -> Case:
+    """The first case of a family that fits."""
+    return next(case for number in range(60) for case in cases_of(family, number, SPLIT, SEED) if fits(case))
+
+
+def rewritten(case: Case, change: Callable[[ImageSpec], ImageSpec]) -> Verdict:
+    """The verdict on the gold answer with every picture changed."""
+    items = [change(item) if isinstance(item, ImageSpec) else item for item in gold(case)]
+    return judge(case, Written(items))
+
+
+def reworded(old: str, new: str) -> Callable[[ImageSpec], ImageSpec]:
+    return lambda spec: replace(spec, prompt=spec.prompt.replace(old, new))
+
+
+def causes(verdict: Verdict) -> set[str]:
+    return {fault.name for fault in verdict.faults}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gold_answers_are_right_in_every_measure(family: str) -> None:
+    for case in cases(family):
+        verdict = judge(case, Written(gold(case)))
+        assert verdict.right, (case.name, case.request, case.gold.text, verdict)
+        assert not verdict.faults, (case.name, case.request, case.gold.text, verdict)
+
+
+def test_a_missing_picture_counts_against_number_and_scene() -> None:
+    case = first("task/howto")
+    items = gold(case)
+    last = max(index for index, item in enumerate(items) if isinstance(item, ImageSpec))
+    verdict = judge(case, Written(items[:last]))
+    assert verdict.marks["count"] == (0, 1)
+    assert verdict.marks["scene"][0] == verdict.marks["scene"][1] - 1
+
+
+def test_another_colour_for_what_an_edit_keeps_is_a_misread_picture() -> None:
+    case = first("chat/edit", lambda c: "a red " in c.gold.text and "red" not in c.request)
+    verdict = rewritten(case, reworded("a red ", "a teal "))
+    assert "picture misread: colour" in causes(verdict)
+    assert verdict.marks["scene"] == (0, 1)
+
+
+def test_a_colour_that_was_asked_for_and_not_written_is_a_wrong_colour() -> None:
+    case = first("chat/single", lambda c: any(m.color == "red" for m in read(c.request).mentions))
+    verdict = rewritten(case, reworded("red ", "teal "))
+    assert "wrong colour" in causes(verdict)
+
+
+def test_one_letter_of_a_text_counts() -> None:
+    case = first("task/edit_text", lambda c: '" in ' in c.gold.text)
+    verdict = rewritten(case, reworded('" in ', 'x" in '))
+    right, asked = verdict.marks["text"]
+    assert right < asked
+
+
+def test_what_nobody_said_may_be_anything() -> None:
+    case = first("chat/single", lambda c: not read(c.request).grounds.settings and "by day" in c.gold.text)
+    assert rewritten(case, reworded("by day", "at night")).right
+
+
+def test_a_hero_in_another_colour_changes_character() -> None:
+    case = first("chat/series", lambda c: any(f"red {n}" in c.gold.text for n in expectation(c).steady))
+    pictures = iter(range(99))
+    verdict = rewritten(
+        case, lambda s: s if next(pictures) else replace(s, prompt=s.prompt.replace("red ", "blue "))
+    )
+    assert "character changes" in {f.cause for f in verdict.faults}
+    assert verdict.marks["consistent"] == (0, 1)
+
+
+def test_needless_refusals_and_wrong_sizes_are_counted() -> None:
+    case = first("chat/single")
+    verdict = judge(case, Written([Text("I am sorry, I cannot draw that.")]))
+    assert verdict.marks["answered"] == (0, 1)
+    assert verdict.written_route == "refusal"
+    turned = rewritten(case, lambda spec: replace(spec, grid=(9, 7)))
+    assert turned.marks["size"] == (0, 1)
+
+
+def test_pictures_of_a_series_that_are_all_the_same_are_found() -> None:
+    case = first("chat/series")
+    prompt = next(item.prompt for item in gold(case) if isinstance(item, ImageSpec))
+    verdict = rewritten(case, lambda spec: replace(spec, prompt=prompt))
+    assert "repeated picture" in {f.cause for f in verdict.faults}
+
+
+def test_near_misses_of_an_ambiguous_request_are_not_accepted() -> None:
+    for case in cases("task/ambiguous", 6):
+        assert case.sample is not None
+        prompt = phrase(case.sample.near_misses[0].outputs[0].scene)
+        verdict = rewritten(case, lambda spec, prompt=prompt: replace(spec, prompt=prompt))
+        assert verdict.marks["ambiguous"] == (0, 1), case.name
+
+
+def test_a_wrong_answer_is_wrong_and_another_wording_of_the_right_one_is_right() -> None:
+    case = first("task/question_chart", lambda c: c.sample.answer.key.isdigit())
+    assert judge(case, Written([Text(f"That makes {case.sample.answer.key}.")])).marks["vqa"] == (1, 1)
+    assert judge(case, Written([Text(f"That makes {int(case.sample.answer.key) + 1}.")])).marks["vqa"] == (
+        0,
+        1,
+    )
+
+
+def test_prompts_that_no_grammar_reads_are_named() -> None:
+    with pytest.raises(NotOfTheWorld, match="a fox with no place"):
+        read_prompt("a fox with no place")
+
+
+def test_what_the_planner_sees_is_drawn_from_its_words() -> None:
+    spec = ImageSpec("a large red balloon in the center, on a plain white background", (8, 8))
+    red, green, blue = (int(c) for c in picture_of(spec, 0, ())[56, 64, :3])
+    assert red > 150 > max(green, blue)
+
+
+def test_intervals_are_wilson_and_paired() -> None:
+    assert wilson(50, 100) == (40.4, 59.6)
+    assert wilson(0, 0) == (0.0, 100.0)
+    assert paired([1, 0, 0, 1], [1, 1, 1, 1])[0] == 50.0

@@ -1,0 +1,1 @@
+"""Held-out requests, written by a planner and judged against what they demand."""
