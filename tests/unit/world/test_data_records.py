@@ -39,8 +39,8 @@ SERIES = said("Draw three circles, one in each picture.", "", drawn=(3,))
         (TEXT, "T2T", "general/text"),
         (QUESTION, "I2T", "general/image"),
         (DRAWING, "T2I", "proxy/text"),
-        (EDIT, "I2I", "proxy/image"),
-        (FOLLOW_UP, "I2I", "proxy/images"),
+        (EDIT, "I2I", "queries"),
+        (FOLLOW_UP, "I2I", "queries"),
         (SERIES, "interleaved", "proxy/images"),
     ],
 )

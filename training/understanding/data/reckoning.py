@@ -1,6 +1,7 @@
 """Counting, comparing, ordering and small sums, each with the steps that lead to the answer."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from training.understanding.data.exercise import Exercise, Maker, exercise, nouns, several, thing
 from training.world.assets.concepts import concept
@@ -66,7 +67,7 @@ def total(talk: Talk) -> Exercise:
         )
     )
     result = sum(counts)
-    steps = (f"{' + '.join(map(str, counts))} = {result}.",)
+    steps = _running(counts)
     return _number(talk, "total", ask.format(x=said, X=capital(said)), result, steps)
 
 
@@ -110,7 +111,7 @@ def rest(talk: Talk) -> Exercise:
     known = ", ".join(f"{c} {p}%" for c, p in zip(colors[:-1], parts, strict=True))
     result = 100 - sum(parts)
     ask = f"The background is {known} and the rest is {colors[-1]}. How much is {colors[-1]}?"
-    steps = (f"{' + '.join(map(str, parts))} = {sum(parts)}.", f"100 - {sum(parts)} = {result}.")
+    steps = (*_running(parts), f"100 - {sum(parts)} = {result}.")
     return exercise("rest", ask, f"{result}%", steps)
 
 
@@ -224,6 +225,15 @@ def _number(talk: Talk, task: str, ask: str, value: int, steps: tuple[str, ...])
     """The reply is the number, in words or digits; a check takes either."""
     said = NUMBERS[value] if value < len(NUMBERS) and talk.chance(0.3) else str(value)
     return Exercise(task, ask, Answer(str(value), capital(f"{said}."), (), steps))
+
+
+def _running(numbers: Sequence[int]) -> tuple[str, ...]:
+    """One sum after another."""
+    steps, so_far = [], numbers[0]
+    for number in numbers[1:]:
+        steps.append(f"{so_far} + {number} = {so_far + number}.")
+        so_far += number
+    return tuple(steps)
 
 
 def _group(talk: Talk, count: int, name: str) -> str:

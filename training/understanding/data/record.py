@@ -65,16 +65,19 @@ def of_sample(sample: Sample) -> Record:
 
 
 def row_of(dialogue: Dialogue) -> str:
-    """The row that a dialogue of the world belongs to, by its pictures and by whether it reasons."""
+    """The row that a dialogue of the world belongs to, by its pictures and by whether it reasons.
+
+    A proxy is one answer to words alone; what works on pictures that came before is a user's query.
+    """
     drawn = sum(len(turn.pictures) for turn in _answers(dialogue))
     brought = sum(len(turn.pictures) for turn in _asks(dialogue))
     if drawn == 0:
         if any("<think>" in turn.text for turn in _answers(dialogue)):
             return "think"
         return "general/image" if brought else "general/text"
-    if brought + drawn == 1:
-        return "proxy/text"
-    return "proxy/image" if brought == drawn == 1 else "proxy/images"
+    if brought or _turns_that_draw(dialogue) > 1:
+        return "queries"
+    return "proxy/text" if drawn == 1 else "proxy/images"
 
 
 def category_of(dialogue: Dialogue) -> str:

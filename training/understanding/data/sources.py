@@ -6,12 +6,13 @@ A source is (category, share within it, how one is made). The mixes of `mixes.py
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from training.understanding.data import proxies
+from training.understanding.data import proxies, queries
 from training.understanding.data.copying import COPYING
 from training.understanding.data.exercise import Exercise, Maker
 from training.understanding.data.language import LANGUAGE
 from training.understanding.data.reckoning import RECKONING
 from training.understanding.data.record import Record, annotate, of_sample, row_of
+from training.understanding.data.seeing import SEEING
 from training.understanding.data.shapes import SHAPES
 from training.understanding.data.wording import Manners, vary
 from training.world.dialogues.dialogue import sample_dialogue
@@ -54,10 +55,14 @@ def exercises(makers: dict[str, tuple[Maker, float]]) -> Callable[[Talk, float, 
 
 
 def exercise_of(talk: Talk, maker: Maker) -> Exercise | None:
-    """An exercise of the talk's split, by the hash of what it asks; None where the maker gave none."""
+    """An exercise of the talk's split: by its picture's composition, or by the hash of what it asks.
+
+    None where the maker gave none.
+    """
     for _ in range(_TRIES):
         found = maker(talk)
-        if found and (talk.split == "heldout_concepts" or split_of_key(found.ask) == talk.split):
+        settled = found is not None and (bool(found.pictures) or talk.split == "heldout_concepts")
+        if found and (settled or split_of_key(found.ask) == talk.split):
             return found
     return None
 
@@ -85,8 +90,8 @@ def task(*names: str) -> Callable[[Talk, float, Manners], Record | None]:
     return sample
 
 
-def proxy(make: Callable[[Talk], Record]) -> Callable[[Talk, float, Manners], Record | None]:
-    """A source of text proxies."""
+def query(make: Callable[[Talk], Record]) -> Callable[[Talk, float, Manners], Record | None]:
+    """A source of text proxies or of queries."""
 
     def sample(talk: Talk, think: float, manners: Manners) -> Record:
         del think
@@ -104,27 +109,33 @@ SOURCES: dict[str, Source] = {
     "language": Source("T2T", 0.2, exercises(LANGUAGE)),
     "shapes": Source("T2T", 0.08, exercises(SHAPES)),
     "chat": Source("T2T", 0.12, dialogue("chat")),
-    "dialogue questions": Source("I2T", 0.3, dialogue("question")),
+    "refusals": Source("T2T", 0.03, dialogue("refusal")),
+    "small talk": Source("T2T", 0.03, query(queries.answered)),
+    "seeing": Source("I2T", 0.5, exercises(SEEING)),
+    "dialogue questions": Source("I2T", 0.2, dialogue("question")),
     "task questions": Source(
-        "I2T", 0.7, task("question", "question_portrait", "question_chart", "question_text"), _ALL
+        "I2T", 0.3, task("question", "question_portrait", "question_chart", "question_text"), _ALL
     ),
     "dialogue single": Source("T2I", 0.2, dialogue("single")),
     "text to image": Source("T2I", 0.35, task("text_to_image"), _ALL),
-    "wishes": Source("T2I", 0.2, proxy(proxies.wish), _ALL),
-    "keywords": Source("T2I", 0.05, proxy(proxies.keywords), _ALL),
-    "from a picture": Source("T2I", 0.15, proxy(proxies.from_picture), _ALL),
+    "wishes": Source("T2I", 0.2, query(proxies.wish), _ALL),
+    "keywords": Source("T2I", 0.05, query(proxies.keywords), _ALL),
+    "from a picture": Source("T2I", 0.15, query(proxies.from_picture), _ALL),
+    "harmless": Source("T2I", 0.04, query(queries.harmless)),
+    "in passing": Source("T2I", 0.04, query(queries.in_passing)),
     "ambiguous words": Source("T2I", 0.05, task("ambiguous")),
     "dialogue edits": Source("I2I", 0.3, dialogue("edit")),
     "dialogue image edits": Source("I2I", 0.2, dialogue("image_edit")),
     "task edits": Source("I2I", 0.3, task(*_EDITS), _ALL),
     "compose": Source("I2I", 0.15, task("compose")),
+    "blunt edits": Source("I2I", 0.03, query(queries.blunt_edit)),
     "ambiguous edits": Source("I2I", 0.05, task("ambiguous")),
     "dialogue stories": Source("interleaved", 0.2, dialogue("story")),
     "dialogue story edits": Source("interleaved", 0.05, dialogue("story_edit")),
     "dialogue series": Source("interleaved", 0.12, dialogue("series")),
     "task series": Source("interleaved", 0.18, task("text_to_series", "picture_to_series", "moods")),
-    "one each": Source("interleaved", 0.12, proxy(proxies.one_each), _ALL),
-    "same hero": Source("interleaved", 0.1, proxy(proxies.same_hero), _ALL),
-    "from pictures": Source("interleaved", 0.08, proxy(proxies.from_pictures), _ALL),
+    "one each": Source("interleaved", 0.12, query(proxies.one_each), _ALL),
+    "same hero": Source("interleaved", 0.1, query(proxies.same_hero), _ALL),
+    "from pictures": Source("interleaved", 0.08, query(proxies.from_pictures), _ALL),
     "task plans": Source("interleaved", 0.2, task("story", "howto", "comparison")),
 }

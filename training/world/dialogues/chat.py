@@ -1,5 +1,6 @@
 """Plain chat: greetings, what the assistant can do, and honest answers to what it cannot."""
 
+from training.world.assets.concepts import CATALOGUE
 from training.world.dialogues.requests import answer, single_request
 from training.world.dialogues.talk import Dialogue, Talk, Turn
 
@@ -85,8 +86,8 @@ _SMALL_TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("Tell me what you would like to see.", "What shall I draw next?"),
     ),
 )
-_UNKNOWN_WORDS = """
-submarine dragon castle bridge computer phone person man woman child wizard knight princess pirate
+_STRANGE_WORDS = """
+submarine dragon castle bridge computer phone wizard knight princess pirate
 spaceship volcano waterfall mountain river ocean island temple church tower stadium violin piano trumpet
 flute harp sword shield bow arrow helmet clock watch mirror table sofa lamp fridge oven spoon fork knife
 plate bottle glass cup shark lobster eagle camel zebra giraffe kangaroo crocodile snake spider scorpion
@@ -94,20 +95,21 @@ ant worm bat deer moose goat sheep donkey goose turkey peacock flamingo ostrich 
 beaver otter skunk badger unicorn mermaid vampire zombie monster alien angel skeleton dinosaur-egg
 telescope microscope printer keyboard robot-arm engine motorbike tank helicopter ambulance taxi bus
 skateboard ski sledge hammer saw screw ladder rope chain coin diamond ring necklace shoe sock glove coat
-trousers belt map compass flag newspaper poster logo face portrait hand eye tooth bone brain onion potato
+trousers belt map compass flag newspaper hand eye tooth bone brain onion potato
 tomato lettuce pepper rice soup noodles sushi steak egg sausage salad coffee tea milk wine beer cloud
 rainbow tornado storm fire smoke planet galaxy comet moon
 """
+UNKNOWN_WORDS = tuple(
+    words for words in (word.replace("-", " ") for word in _STRANGE_WORDS.split()) if words not in CATALOGUE
+)
+"""What nothing in the world can show; a noun of its catalogue is never refused."""
 _QUESTIONS = (
     "What is the capital of France?",
     "How far is the moon?",
-    "What is two plus two?",
     "Who won the game?",
     "What is the weather like?",
-    "Write a poem.",
     "Translate this into German.",
     "What time is it?",
-    "Tell me a joke.",
     "Write some code for me.",
     "How do I cook rice?",
     "Who is the president?",
@@ -115,7 +117,6 @@ _QUESTIONS = (
     "Can you sing?",
     "Search the web for me.",
     "Send an email.",
-    "What is 12 * 7?",
     "Explain gravity.",
     "Recommend a film.",
     "How old are you?",
@@ -141,7 +142,7 @@ def chat(talk: Talk) -> Dialogue:
 def refusal(talk: Talk) -> Dialogue:
     """Something the assistant does not know, answered honestly and with a way on."""
     if talk.chance(0.65):
-        word = talk.pick(_UNKNOWN_WORDS.split()).replace("-", " ")
+        word = talk.pick(UNKNOWN_WORDS)
         article = "an" if word[0] in "aeiou" and not word.startswith("uni") else "a"
         ask = talk.pick(
             (
