@@ -1,23 +1,41 @@
 """The planner's judge: gold answers are right in every measure, planted faults are found by their cause."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 
+from tests.families import build_family
 from training.understanding.evaluation.cases import FAMILIES, Case, cases_of
+from training.understanding.evaluation.compare import Run, tables
 from training.understanding.evaluation.drawing import picture_of
 from training.understanding.evaluation.expectations import expectation
-from training.understanding.evaluation.intervals import paired, wilson
+from training.understanding.evaluation.intervals import difference, wilson
 from training.understanding.evaluation.judging import Verdict, judge
 from training.understanding.evaluation.prompts import NotOfTheWorld, read_prompt
+from training.understanding.evaluation.report import Results, compact
 from training.understanding.evaluation.wording import read
-from training.understanding.evaluation.writing import Written
+from training.understanding.evaluation.writing import MAX_CELLS, Written, pieces_of
 from training.world.scenes.kind import phrase
-from wanimage.markup import ImageSpec, Item, Text, parse, split_tags
+from wanimage.grammar import grammar_of
+from wanimage.markup import ImageSpec, Item, Parser, Text, parse, split_tags
+from wanimage.tokens import BOI, IM_END, Vocabulary
 
 pytestmark = pytest.mark.usefixtures("icons")
 SEED, SPLIT = 7, "heldout"
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    return Vocabulary.load(build_family(tmp_path_factory.mktemp("family")).path / "understanding")
+
+
+@pytest.fixture(scope="module")
+def ll_tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
+    return LLTokenizer(vocabulary.trusted.to_str(), eos_token=vocabulary.control[IM_END])
 
 
 def cases(family: str, count: int = 3) -> list[Case]:
@@ -143,7 +161,53 @@ def test_what_the_planner_sees_is_drawn_from_its_words() -> None:
     assert red > 150 > max(green, blue)
 
 
-def test_intervals_are_wilson_and_paired() -> None:
+def test_shares_have_wilson_intervals() -> None:
     assert wilson(50, 100) == (40.4, 59.6)
     assert wilson(0, 0) == (0.0, 100.0)
-    assert paired([1, 0, 0, 1], [1, 1, 1, 1])[0] == 50.0
+
+
+def test_models_are_compared_on_the_samples_that_both_have() -> None:
+    first = {f"chat/edit/{n}/1": {"route": (n % 2, 1), "scene": (1, 2)} for n in range(40)}
+    second = {f"chat/edit/{n}/1": {"route": (1, 1), "scene": (1, 2)} for n in range(4, 44)}
+    gain, low, high, count = difference(first, second, ["route"])
+    assert (gain, count) == (50.0, 36)
+    assert 20 < low < 50 < high < 80
+    assert difference(first, second, ["route", "scene"])[0] == 25.0
+    assert difference(first, second, ["vqa"]) is None
+
+
+def test_the_grammar_admits_every_gold_answer(ll_tokenizer: LLTokenizer, vocabulary: Vocabulary) -> None:
+    for family in FAMILIES:
+        for case in cases(family, 1):
+            parser = Parser()
+            for leg in legs_of(vocabulary, case.gold.text):
+                grammar = grammar_of(parser, False, vocabulary.control, max_cells=MAX_CELLS)
+                matcher = LLMatcher(ll_tokenizer, grammar)
+                assert matcher.consume_tokens(leg), (case.name, case.gold.text)
+                for piece in pieces_of(vocabulary, leg):
+                    parser.feed(piece)
+
+
+def legs_of(vocabulary: Vocabulary, markup: str) -> list[list[int]]:
+    """A gold turn as the planner decodes it: to every <BOI>, and to its end."""
+    legs: list[list[int]] = [[]]
+    for token in [*vocabulary.encode_markup(markup), vocabulary.control[IM_END]]:
+        legs[-1].append(token)
+        if token == vocabulary.control[BOI]:
+            legs.append([])
+    return legs
+
+
+def test_two_runs_become_tables(tmp_path: Path) -> None:
+    for name, right in (("sft", 1), ("opd", 2)):
+        results = Results()
+        for case in cases("chat/single", 3):
+            verdict = judge(case, Written(gold(case) if int(case.name.split("/")[2]) < right else []))
+            results.add(case, Written(), verdict)
+        summary = {"command": "c", "machine": "m", "date": "d", "seconds": 1, "think - instruct": None}
+        (tmp_path / f"{name}.json").write_text(compact(summary | results.summary()))
+        (tmp_path / f"{name}.items.json").write_text(json.dumps(results.items))
+    runs = [Run.read(f"{name}={tmp_path / name}") for name in ("sft", "opd")]
+    text = "\n".join(tables(runs, [("sft", "opd")]))
+    assert "| number of images right | 97 | **33.3** [6.1, 79.2] of 3 | **66.7** [20.8, 93.9] of 3 |" in text
+    assert "| number of images right | +33.3 [" in text

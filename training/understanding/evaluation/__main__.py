@@ -3,7 +3,8 @@
     --n 40        samples of each of the 33 families (9 kinds of core chats, 24 tasks); --n 8 is a quick look
     --think       auto (the model chooses, no grammar), on or off (the grammar starts in <think>, or bans it)
     --grammar     constrain every turn; without it the main pass measures the model alone
-    --out         the tables as JSON; --items what each turn got, for compare; --wrong its wrong answers
+    --out NAME    writes NAME.json, the tables, and NAME.items.json, what every turn got, for compare
+    --wrong FILE  writes the wrong answers with what is wrong with each
 
 Further passes, unless --no-extras: a quarter of the samples under the grammar, and the numeric and logical
 questions with reasoning forced on and off.
@@ -12,12 +13,15 @@ questions with reasoning forced on and off.
 import argparse
 import asyncio
 import json
+import shlex
+import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from training.understanding.evaluation.cases import FAMILIES
-from training.understanding.evaluation.intervals import paired
-from training.understanding.evaluation.report import Results, printed
+from training.understanding.evaluation.intervals import difference
+from training.understanding.evaluation.report import Results, compact, machine, printed
 from training.understanding.evaluation.running import Plan, evaluate
 from training.understanding.evaluation.writing import Mode
 
@@ -32,32 +36,30 @@ def main() -> None:
     started = time.monotonic()
     results = asyncio.run(evaluate(plan, arguments.threads))
     summary = {
-        "model": str(arguments.model), "n": plan.n, "split": plan.split, "seed": plan.seed,
-        "think": plan.mode.think, "grammar": plan.mode.constrained,
-        "seconds": round(time.monotonic() - started), **results.summary(),
-        "think - instruct": reasoning_gain(results),
+        "command": shlex.join(["python", "-m", "training.understanding.evaluation", *sys.argv[1:]]),
+        "machine": machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(time.monotonic() - started),
+        "n": plan.n, "split": plan.split, "seed": plan.seed, "think": plan.mode.think,
+        "grammar": plan.mode.constrained, "think - instruct": reasoning_gain(results), **results.summary(),
     }  # fmt: skip
     print(printed(summary))
-    for path, content in (
-        (arguments.out, summary),
-        (arguments.items, results.items),
-        (arguments.wrong, sorted(results.wrong, key=lambda each: str(each["case"]))),
-    ):
-        if path:
-            path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    if arguments.out:
+        arguments.out.with_suffix(".json").write_text(compact(summary))
+        arguments.out.with_suffix(".items.json").write_text(json.dumps(results.items) + "\n")
+    if arguments.wrong:
+        wrong = sorted(results.wrong, key=lambda each: str(each["case"]))
+        arguments.wrong.write_text(json.dumps(wrong, indent=1, ensure_ascii=False) + "\n")
 
 
 def reasoning_gain(results: Results) -> dict[str, float] | None:
     """Percent points that forced reasoning gains on the numeric and logical items; None when not measured."""
-    names = [name.removesuffix(" reasoned_on") for name in results.items if name.endswith(" reasoned_on")]
-    pairs = [
-        [results.items[f"{name} reasoned_{think}"][f"reasoned_{think}"][0] for name in names]
-        for think in ("off", "on")
+    ways = [
+        {name: {"right": marks[way]} for name, marks in results.items.items() if way in marks}
+        for way in ("reasoned_off", "reasoned_on")
     ]
-    if not names:
-        return None
-    gain, low, high = paired(*pairs)
-    return {"gain": gain, "low": low, "high": high, "n": len(names), "goal": 5}
+    found = difference(*ways, ["right"])
+    return dict(zip(("gain", "low", "high", "n"), found, strict=True)) if found else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--family", action="append", default=[], choices=FAMILIES, help="only these")
     parser.add_argument("--threads", type=int, default=1, help="cores of the model; another one samples")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--items", type=Path)
     parser.add_argument("--wrong", type=Path)
     return parser
 

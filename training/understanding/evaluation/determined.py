@@ -5,14 +5,18 @@ request's words say it, or when the picture that is edited (or referred to) show
 place for a fox nobody placed, any hour for a meadow without a time.
 """
 
+import re
 from collections.abc import Sequence
 
 from training.understanding.evaluation.demands import FIELDS, Allowed, Demand, Wanted
 from training.understanding.evaluation.prompts import Said
 from training.understanding.evaluation.wording import Words, read, related
+from training.world.assets.concepts import of_kind
 from training.world.scenes.scene import Background, ObjectSpec, Spec
 
 _SIZE_ORDER = ("small", "medium", "large")
+_SORTS = "animal|food|toy|vehicle"
+_STICKERS = re.compile(rf"\b(?:({_SORTS}) stickers|stickers of ({_SORTS})s?)\b")
 
 
 def said_scene(gold: Spec, phrase: str, request: str) -> Demand:
@@ -21,6 +25,8 @@ def said_scene(gold: Spec, phrase: str, request: str) -> Demand:
     if phrase.lower() in words.text:
         return whole(gold)
     objects = [Wanted(_said_fields(item, words)) for item in gold.objects if words.of(item.concept)]
+    if not objects and (sort := _STICKERS.search(words.text)):
+        objects = [Wanted({"concept": frozenset(of_kind(sort[1] or sort[2]))}) for _ in gold.objects]
     closed = len(objects) == len(gold.objects)
     relations = tuple(
         (r.kind, r.subject.concept, r.target.concept)

@@ -26,8 +26,9 @@ class Expectation:
     """What is determined of a turn.
 
     `demands` are alternatives, each with one demand a picture; `anywhere` are objects that some picture has
-    to show. `grids` are the sizes each picture may have. `steady` are nouns that keep their description in
-    every picture; `face` says that all but the expression of a face does.
+    to show. `grids` are the sizes each picture may have. `lasting` says that somebody runs through all
+    pictures and keeps one description; `steady` are those whose noun is determined. `face` says that all but
+    the expression of a face stays.
     """
 
     route: str
@@ -35,6 +36,7 @@ class Expectation:
     demands: tuple[tuple[Demand, ...], ...]
     anywhere: tuple[Wanted, ...] = ()
     distinct: bool = False
+    lasting: bool = False
     steady: tuple[str, ...] = ()
     face: bool = False
 
@@ -53,13 +55,16 @@ def expectation(case: Case) -> Expectation:
     elif len(each) > 1 and _either_way(case):
         alternatives.append(tuple(each[::-1]))
     items = list(parse(split_tags(gold.text)))
+    running = _steady(golds)
+    named = {next(iter(w.fields["concept"])) for demand in each for w in demand.objects}
     return Expectation(
         route(items, shown),
         tuple(_grids(case, picture) for picture in gold.pictures),
         tuple(alternatives),
         anywhere,
         len(each) > 1 and case.family not in _FREE,
-        _steady(golds),
+        bool(running),
+        tuple(name for name in running if name in named),
         len(golds) > 1 and all(isinstance(said, Said) and said.kind == "portrait" for said in golds),
     )
 

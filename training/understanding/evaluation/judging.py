@@ -94,7 +94,7 @@ def _mark_scenes(verdict: Verdict, case: Case, wanted: Expectation, said: list[S
         done, asked = verdict.marks["scene"]
         verdict.marks["scene"] = (max(0, done - repeated), asked)
     verdict.faults += [fault for faults in found for fault in faults]
-    if wanted.steady or wanted.face:
+    if wanted.lasting or wanted.face:
         keeps = _steady(wanted, said, len(demanded))
         verdict.mark("consistent", keeps)
         verdict.faults += [] if keeps else [Fault("character changes", ", ".join(wanted.steady))]
@@ -148,7 +148,7 @@ def _mark_reading(verdict: Verdict, case: Case, said: list[Spec | Said | None]) 
 
 
 def _steady(wanted: Expectation, said: list[Spec | Said | None], pictures: int) -> bool:
-    """Whether who runs through a gold answer is in every written picture too, and always the same."""
+    """Whether somebody runs through all pictures (who has to, where it is determined), always the same."""
     if len(said) < min(2, pictures):
         return False
     if wanted.face:
@@ -158,13 +158,19 @@ def _steady(wanted: Expectation, said: list[Spec | Said | None], pictures: int) 
             if isinstance(each, Said)
         ]
         return len(faces) == len(said) and all(face == faces[0] for face in faces)
-    for name in wanted.steady:
-        looks = [
-            {(o.color, o.style) for o in spec.objects if o.concept == name}
-            if isinstance(spec, Spec)
-            else set()
-            for spec in said
-        ]
-        if any(len(look) != 1 for look in looks) or len(set.union(*looks)) != 1:
-            return False
-    return True
+    casts = [_cast(each) for each in said]
+    everywhere = set.intersection(*(set(cast) for cast in casts))
+    looks = {name: {cast[name] for cast in casts if name in cast} for cast in casts for name in cast}
+    return (
+        bool(everywhere)
+        and everywhere >= set(wanted.steady)
+        and all(len(seen) == 1 for seen in looks.values())
+    )
+
+
+def _cast(said: Spec | Said | None) -> dict[str, tuple[tuple[str | None, str], ...]]:
+    """The description of every noun of a scene; several of a noun are described together."""
+    looks: dict[str, set[tuple[str | None, str]]] = {}
+    for item in said.objects if isinstance(said, Spec) else ():
+        looks.setdefault(item.concept, set()).add((item.color, item.style))
+    return {name: tuple(sorted(found, key=str)) for name, found in looks.items()}

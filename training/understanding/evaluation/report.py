@@ -1,7 +1,13 @@
 """Tables of a run: measures by family and category, the bars with their intervals, and causes of faults."""
 
+import json
+import os
+import platform
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from training.understanding.evaluation.cases import Case
 from training.understanding.evaluation.intervals import wilson
@@ -75,7 +81,7 @@ class Results:
         key = f"{case.name} {name}"
         self.items[key] = {name: (int(right), 1)}
 
-    def summary(self) -> dict[str, object]:
+    def summary(self) -> dict[str, Any]:
         """What is written as JSON."""
         total = self.total.table()
         return {
@@ -104,15 +110,31 @@ def _wrong(case: Case, written: Written, verdict: Verdict) -> dict[str, object]:
     }
 
 
-def printed(summary: dict, think: dict[str, object] | None = None) -> str:
+def machine() -> str:
+    """The processor and how many of its cores this process may use."""
+    try:
+        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    name = found[1] if found else platform.processor() or platform.machine()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
+def compact(summary: dict[str, Any]) -> str:
+    """JSON with every innermost list on a line of its own."""
+    text = json.dumps(summary, indent=1, ensure_ascii=False)
+    return re.sub(r"\[\s+([^\[\]{}]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
+
+
+def printed(summary: dict[str, Any]) -> str:
     """The tables in words: bars, families, categories, causes."""
     lines = ["bar".ljust(52) + "goal   measured  95 % interval      n"]
     for bar in summary["bars"].values():
         if bar["measured"]:
             percent, low, high, n = bar["measured"]
             lines.append(f"{bar['what']:<52}{bar['goal']:>4}   {percent:>8}  {low:>5} - {high:<5} {n:>7}")
-    if think:
-        lines.append(f"think - instruct on numeric and logical items: {think}")
+    if gain := summary["think - instruct"]:
+        lines.append(f"think - instruct on numeric and logical items, goal 5: {gain}")
     shown = ("route", "count", "size", "scene", "consistent", "vqa", "well_formed")
     lines.append("\n" + "family".ljust(26) + "".join(name.rjust(12) for name in shown))
     for name, table in {**summary["families"], **summary["categories"], "all": summary["all"]}.items():

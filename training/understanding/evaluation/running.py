@@ -1,6 +1,7 @@
 """The passes of an evaluation over one loaded model."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,13 +95,17 @@ async def _pass(
 ) -> None:
     """Write every case, many at a time; cases are sampled in a thread meanwhile."""
     room = asyncio.Semaphore(2 * AT_ONCE)
+    started, turns, written_tokens = time.monotonic(), 0, 0
 
     async def one(case: Case) -> None:
         def see(spec: ImageSpec, number: int) -> np.ndarray | None:
             return picture_of(spec, number, case.gold.pictures)
 
+        nonlocal turns, written_tokens
         try:
-            count(case, await write(decoder, case, see, mode))
+            written = await write(decoder, case, see, mode)
+            turns, written_tokens = turns + 1, written_tokens + written.tokens
+            count(case, written)
         finally:
             room.release()
 
@@ -108,6 +113,8 @@ async def _pass(
         async for case in _sampled(cases):
             await room.acquire()
             group.create_task(one(case))
+    seconds = time.monotonic() - started
+    print(f"{mode}: {turns} turns, {written_tokens} tokens in {seconds:.0f} s", flush=True)
 
 
 async def _sampled(cases: Iterator[Case]) -> AsyncIterator[Case]:
