@@ -1,27 +1,30 @@
 """The one training loop: every stage is a module, a loss, a batch function and a `LoopConfig`.
 
 What is unusual here: a batch is a pure function of its step (`batch_at(step)`), so resuming needs no data
-position beyond the step number, and the same seed gives the same run whether it was interrupted or not.
-Checkpoints are safetensors plus one JSON; no pickle anywhere.
+position beyond the step number, and the same seed gives the same run whether it was interrupted or not. So
+too on however many processes (`sharding.py`): a step is cut into the same micro-batches, each with randomness
+of its own, and a process computes its share of them. Checkpoints are safetensors plus one JSON; no pickle.
 """
 
 import json
 import logging
 import math
-import queue
 import re
-import threading
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from training import sharding
+from training.feed import Batch, MicroBatch, in_turn, micro_batches, prefetch
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +32,11 @@ _BLOCK = re.compile(r"\.(layers|blocks)\.\d+\.")
 _OPTIMIZERS = ("optimizer", "muon")
 """Names in a checkpoint."""
 
-Batch = Any
 LossFn = Callable[[nn.Module, Batch, torch.Generator], tuple[Tensor, dict[str, float]]]
-"""`loss(module, batch, generator) -> (scalar, numbers to log)`; all randomness comes from the generator."""
+"""`loss(module, batch, generator) -> (scalar, numbers to log)`; all randomness comes from the generator.
+
+Called once a micro-batch. Back-propagating is the loop's; numbers are weighed and summed as the loss is.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,8 @@ class LoopConfig:
 
     steps: int
     """Optimiser steps in the whole run."""
+    accumulate: int = 1
+    """Batches in a step, equally weighted. One where `batch_at` gives `Pieces`, which weigh themselves."""
     lr: float
     """Peak learning rate."""
     warmup: int = 100
@@ -91,48 +98,70 @@ def train(
 
     Writes `out/checkpoint-<step>.safetensors`, `out/checkpoint.json` and `out/metrics.json` every
     `save_every` steps and calls `on_save` after it; for a run that is resumed at its end, once. With `resume`
-    an existing checkpoint made by the same config continues; one made by another config raises `ValueError`,
-    because the lineage would lie.
+    an existing checkpoint made by the same config continues, on whatever number of processes; one made by
+    another config raises `ValueError`, because the lineage would lie.
+
+    On several processes each calls this with the same arguments. The first alone calls `on_save`, with
+    everything whole; what is returned has whole averages everywhere, and a whole module on the first.
     """
     out.mkdir(parents=True, exist_ok=True)
+    crew = sharding.join(module, loss_fn)
     state = _fresh_state(module, config)
     if resume and (out / "checkpoint.json").exists():
-        _load(state, config, out)
-    if state.step == config.steps and on_save is not None:
-        on_save(state)
+        _load(state, config, out, crew)
+    if state.step == config.steps:
+        _tell(state, crew, on_save)
+
+    def share_of(step: int) -> list[MicroBatch]:
+        return micro_batches(batch_at, step, config.accumulate, crew.rank, crew.size)
+
     trainable = [p for p in module.parameters() if p.requires_grad]
     module.train()
     started = time.perf_counter()
-    with _progress() as bar:
+    with _progress(crew) as bar:
         task = bar.add_task(out.name, total=config.steps, completed=state.step, loss="")
-        batches = _prefetch if config.prefetch else _in_turn
-        for batch in batches(batch_at, state.step, config.steps):
+        shares = prefetch if config.prefetch else in_turn
+        for share in shares(share_of, state.step, config.steps):
             rate = learning_rate(config, state.step)
-            for group in (group for each in state.optimizers for group in each.param_groups):
-                group["lr"] = rate
-            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
-            with autocast(config.precision):
-                loss, numbers = loss_fn(module, batch, generator)
-            loss.backward()
+            numbers = crew.settle(_gradients(share, state.step, config, crew))
             norm = nn.utils.clip_grad_norm_(trainable, config.clip)
             for optimizer in state.optimizers:
-                optimizer.step()
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                crew.update(optimizer)
                 optimizer.zero_grad(set_to_none=True)
             _update_ema(state, config)
             state.step += 1
             if state.step % config.log_every == 0 or state.step in (1, config.steps):
                 row = {
-                    "step": state.step, "loss": loss.item(), "grad_norm": float(norm), "lr": rate,
-                    "seconds": time.perf_counter() - started, **numbers,
+                    "step": state.step, "loss": numbers["loss"], "grad_norm": float(sharding.whole(norm)),
+                    "lr": rate, "seconds": time.perf_counter() - started, **numbers,
                 }  # fmt: skip
                 state.history.append(row)
-                log.info("train %s", json.dumps(row))
-            bar.update(task, completed=state.step, loss=f"loss {loss.item():.4f}")
+                if crew.rank == 0:
+                    log.info("train %s", json.dumps(row))
+            bar.update(task, completed=state.step, loss=f"loss {numbers['loss']:.4f}")
             if state.step % config.save_every == 0 or state.step == config.steps:
-                save(state, config, out)
-                if on_save is not None:
-                    on_save(state)
-    return state
+                save(state, config, out, crew)
+                _tell(state, crew, on_save)
+    return _handed_on(state, crew)
+
+
+def _gradients(
+    share: list[MicroBatch], step: int, config: LoopConfig, crew: sharding.Alone
+) -> dict[str, float]:
+    """Back-propagate this process's micro-batches of a step; their loss and numbers, summed."""
+    totals: dict[str, float] = defaultdict(float)
+    for micro in share:
+        # The others' seeds lie far from those of any step, in the 32 bits too that a CPU's generator keeps.
+        seed = config.seed * 1_000_003 + step + micro.number * 0x9E3779B1
+        generator = torch.Generator(crew.device).manual_seed(seed)
+        with autocast(config.precision, crew.device.type):
+            loss, numbers = crew.loss(micro.batch, generator, last=micro is share[-1])
+        (loss * micro.weight).backward()
+        for name, value in {"loss": loss.item(), **numbers}.items():
+            totals[name] += micro.weight * value
+    return dict(totals)
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
@@ -143,10 +172,10 @@ def learning_rate(config: LoopConfig, step: int) -> float:
     return config.lr * up * down
 
 
-def autocast(precision: str) -> Any:
-    """The context that computes in `precision` on the CPU (weights stay fp32)."""
+def autocast(precision: str, device: str = "cpu") -> Any:
+    """The context that computes in `precision` on a kind of device (weights stay fp32)."""
     if precision == "bf16":
-        return torch.autocast("cpu", dtype=torch.bfloat16)
+        return torch.autocast(device, dtype=torch.bfloat16)
     if precision == "fp32":
         return nullcontext()
     raise ValueError(f"precision is {precision!r}; use 'bf16' or 'fp32'")
@@ -166,7 +195,7 @@ def faster_precision(step: Callable[[], object], tries: int = 3) -> str:
     return best
 
 
-def save(state: LoopState, config: LoopConfig, out: Path) -> None:
+def save(state: LoopState, config: LoopConfig, out: Path, crew: sharding.Alone) -> None:
     """Write the checkpoint so that a kill at any moment leaves the old or the new one, never half."""
     tensors = {f"module.{k}": v for k, v in state.module.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in state.ema.items()}
@@ -174,14 +203,28 @@ def save(state: LoopState, config: LoopConfig, out: Path) -> None:
         moments = optimizer.state_dict()["state"]
         tensors |= {f"{kind}.{i}.{k}": v for i, slots in moments.items() for k, v in slots.items()}
     # One name a step: the JSON is replaced last and says which tensors belong to it.
-    name = f"checkpoint-{state.step}.safetensors"
-    save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, out / name)
-    meta = {"step": state.step, "config": asdict(config), "tensors": name, "history": state.history}
-    _replace(out / "checkpoint.json", json.dumps(meta))
-    _replace(out / "metrics.json", json.dumps(state.history, indent=1))
-    for old in out.glob("checkpoint-*.safetensors"):
-        if old.name != name:
-            old.unlink()
+    name = crew.write(tensors, out, f"checkpoint-{state.step}")
+    if crew.rank == 0:
+        meta = {"step": state.step, "config": asdict(config), "tensors": name, "history": state.history}
+        _replace(out / "checkpoint.json", json.dumps(meta))
+        _replace(out / "metrics.json", json.dumps(state.history, indent=1))
+        for old in out.glob("checkpoint-*"):
+            if old.name != name:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def _tell(state: LoopState, crew: sharding.Alone, on_save: Callable[[LoopState], None] | None) -> None:
+    """Call `on_save` on the first process; the others wait for it."""
+    if on_save is not None:
+        handed = _handed_on(state, crew)
+        if crew.rank == 0:
+            on_save(handed)
+    crew.wait()
+
+
+def _handed_on(state: LoopState, crew: sharding.Alone) -> LoopState:
+    """The state with everything whole."""
+    return replace(state, module=crew.whole_module(), ema=crew.whole(state.ema))
 
 
 def _fresh_state(module: nn.Module, config: LoopConfig) -> LoopState:
@@ -205,14 +248,14 @@ def _fresh_state(module: nn.Module, config: LoopConfig) -> LoopState:
     return LoopState(step=0, module=module, ema=ema, optimizers=optimizers, history=[])
 
 
-def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
+def _load(state: LoopState, config: LoopConfig, out: Path, crew: sharding.Alone) -> None:
     meta = json.loads((out / "checkpoint.json").read_text())
-    defaults = {"optimizer": "adamw"}  # of fields that came after the first checkpoints
-    if defaults | meta["config"] != json.loads(json.dumps(asdict(config))):
+    defaults = asdict(LoopConfig(steps=0, lr=0))  # of fields that are younger than the checkpoint
+    if json.loads(json.dumps(defaults)) | meta["config"] != json.loads(json.dumps(asdict(config))):
         raise ValueError(
             f"{out} holds a run of another config; use another folder or delete it to start anew"
         )
-    tensors = load_file(out / meta["tensors"])
+    tensors = crew.read(out / meta["tensors"], _layout(state))
     pick = lambda prefix: {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}  # noqa: E731
     state.module.load_state_dict(pick("module."))
     averaged = pick("ema.")  # in the file's order; the update walks both lists in the parameters' order
@@ -227,51 +270,33 @@ def _load(state: LoopState, config: LoopConfig, out: Path) -> None:
     log.info("resumed %s at step %d", out, state.step)
 
 
+def _layout(state: LoopState) -> sharding.Layout:
+    """Which tensor of the state each tensor of a checkpoint is laid out as."""
+    module = state.module.state_dict()
+    stepped = {
+        kind: [p for group in optimizer.param_groups for p in group["params"]]
+        for kind, optimizer in zip(_OPTIMIZERS, state.optimizers, strict=False)
+    }
+
+    def like(key: str) -> Tensor:
+        kind, name = key.split(".", 1)
+        if kind in stepped:
+            return stepped[kind][int(name.split(".")[0])]
+        return module[name] if kind == "module" else state.ema[name]
+
+    return like
+
+
 @torch.no_grad()
 def _update_ema(state: LoopState, config: LoopConfig) -> None:
     decay = min(config.ema, (1 + state.step) / (10 + state.step))
-    live: list[Tensor] = [p for p in state.module.parameters() if p.requires_grad]
-    torch._foreach_lerp_(list(state.ema.values()), live, 1 - decay)
+    live = [sharding.local(p) for p in state.module.parameters() if p.requires_grad]
+    torch._foreach_lerp_([sharding.local(average) for average in state.ema.values()], live, 1 - decay)
 
 
-def _in_turn(batch_at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    return map(batch_at, range(start, stop))
-
-
-def _prefetch(batch_at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """Yield `batch_at(start..stop)` made two ahead in a thread (numpy and torch release the GIL)."""
-    ready: queue.Queue[Any] = queue.Queue(maxsize=2)
-    closed = threading.Event()
-
-    def produce() -> None:
-        for step in range(start, stop):
-            try:
-                item = batch_at(step)
-            except Exception as error:  # handed to the consumer, which raises it
-                item = error
-            while not closed.is_set():
-                try:
-                    ready.put(item, timeout=0.1)
-                    break
-                except queue.Full:
-                    continue
-            if closed.is_set() or isinstance(item, Exception):
-                return
-
-    threading.Thread(target=produce, name="batches", daemon=True).start()
-    try:
-        for _ in range(start, stop):
-            item = ready.get()
-            if isinstance(item, Exception):
-                raise item
-            yield item
-    finally:
-        closed.set()
-
-
-def _progress() -> Progress:
+def _progress(crew: sharding.Alone) -> Progress:
     text = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*text, TimeRemainingColumn(), TextColumn("{task.fields[loss]}"))
+    return Progress(*text, TimeRemainingColumn(), TextColumn("{task.fields[loss]}"), disable=crew.rank > 0)
 
 
 def _replace(path: Path, text: str) -> None:
