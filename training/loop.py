@@ -195,6 +195,12 @@ def faster_precision(step: Callable[[], object], tries: int = 3) -> str:
     return best
 
 
+def begun_precision(out: Path) -> str | None:
+    """The precision that the run in `out` began with, to go on in; None where there is no run."""
+    checkpoint = out / "checkpoint.json"
+    return json.loads(checkpoint.read_text())["config"]["precision"] if checkpoint.exists() else None
+
+
 def save(state: LoopState, config: LoopConfig, out: Path, crew: sharding.Alone) -> None:
     """Write the checkpoint so that a kill at any moment leaves the old or the new one, never half."""
     tensors = {f"module.{k}": v for k, v in state.module.state_dict().items()}

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from training.understanding import vision
 from training.understanding.architecture import TINY, build
 from training.understanding.batches import Batch, BatchConfig, batches_at, item_weights
 from training.understanding.export import export
-from training.understanding.items import PROBE_NAMES, Item, Picture, dialogue_item, probe_targets
-from training.understanding.objective import Trainee, batch_loss, step_loss
+from training.understanding.items import Item, dialogue_item
+from training.understanding.objective import PROBE_WEIGHT, Trainee, batch_loss, step_loss
 from training.understanding.tokenizer import PREPROCESSOR, train_tokenizer, write_tokenizer
+from training.understanding.vision import INDEX, NAMES, picture_batch, targets, vision_loss
 from training.world.dialogues import talk
 from training.world.dialogues.talk import Dialogue, Turn
 from training.world.scenes.scene import Background, Scene, SceneObject
@@ -54,7 +56,7 @@ def batches(vocabulary: Vocabulary, step: int) -> list[Batch]:
     def make(rng: np.random.Generator) -> Item:
         return dialogue_item(STORY if rng.random() < 0.5 else SHORT, vocabulary, PREPROCESSOR, see=True)
 
-    return batches_at(step, make, BatchConfig(tokens=500, pieces=2), 10, 0, PREPROCESSOR)
+    return batches_at(step, make, BatchConfig(tokens=500, pieces=2), 0, PREPROCESSOR)
 
 
 def readable(item: Item, vocabulary: Vocabulary) -> str:
@@ -106,16 +108,53 @@ def test_equal_steps_give_equal_batches(vocabulary: Vocabulary) -> None:
 
 
 def test_weights_of_a_step_sum_to_one(vocabulary: Vocabulary) -> None:
-    for step in (0, 9):  # before and after item-level loss begins
+    for step in (0, 9):
         assert sum(float(b.weights.sum()) for b in batches(vocabulary, step)) == pytest.approx(1, abs=1e-5)
 
 
+def group(found: np.ndarray, name: str) -> np.ndarray:
+    """The column of a group, as a grid of tokens."""
+    return found.reshape(4, 4, -1)[..., list(NAMES).index(name)]
+
+
 def test_the_probe_is_told_where_an_object_is() -> None:
-    targets = probe_targets(Picture(SCENES[0], 8, 8), 4, 4).reshape(4, 4, -1)
-    circle, ground = PROBE_NAMES.index("circle"), PROBE_NAMES.index("ground blue")
-    assert targets[..., ground].all()
-    assert targets[1:3, 0, circle].all()
-    assert not targets[..., 3, circle].any()
+    found = targets(PICTURES[0], 4, 4)
+    circle = INDEX["concept"]["circle"]
+    assert (group(found, "ground") == INDEX["ground"]["blue"]).all()
+    assert (group(found, "concept")[1:3, 0] == circle).all()
+    assert (group(found, "color")[1:3, 0] == INDEX["color"]["red"]).all()
+    assert (group(found, "concept")[:, 3] == 0).all()
+
+
+def test_an_object_between_the_centres_of_tokens_is_named_by_one() -> None:
+    tiny = Scene((SceneObject("circle", "red", 0.26, 0.26, 0.02),), Background.plain("blue"))
+    found = group(targets(talk.Picture(tiny), 4, 4), "concept")
+    assert found[1, 1] == INDEX["concept"]["circle"]
+    assert (found > 0).sum() == 1
+
+
+def test_every_member_of_a_group_is_named_with_its_count() -> None:
+    three = Scene((SceneObject("circle", "red", 0.5, 0.5, 0.22, count=3),), Background.plain("blue"))
+    found = targets(talk.Picture(three), 4, 4)
+    named = group(found, "concept") > 0
+    assert named.sum() >= 3
+    assert (group(found, "count")[named] == INDEX["count"]["3"]).all()
+
+
+def test_the_tower_learns_to_name_alone(trainee: Trainee, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision, "SHARES", {"portrait": 1.0})  # needs no fetched icons
+    trainee.model.requires_grad_(False)
+    trainee.model.model.visual.requires_grad_(True)
+    optimizer = torch.optim.AdamW([p for p in trainee.parameters() if p.requires_grad], lr=3e-3)
+    batch, losses = picture_batch(0, 4, 0, PREPROCESSOR), []
+    for _ in range(8):
+        loss, _ = vision_loss(trainee, batch, torch.Generator())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert trainee.model.model.language_model.embed_tokens.weight.grad is None
 
 
 def test_pieces_of_a_step_add_up_to_its_whole_gradient(trainee: Trainee, vocabulary: Vocabulary) -> None:
@@ -128,7 +167,7 @@ def test_pieces_of_a_step_add_up_to_its_whole_gradient(trainee: Trainee, vocabul
     whole = torch.zeros(())
     for batch in pieces:
         text, probe, _ = batch_loss(trainee, batch)
-        whole = whole + text + 0.3 * probe / len(pieces)
+        whole = whole + text + PROBE_WEIGHT * probe / len(pieces)
     whole.backward()
     assert numbers["text"] > 1
     assert loss.item() == pytest.approx(whole.item(), rel=1e-5)

@@ -28,12 +28,12 @@ class UnderstandingConfig:
     rope_sections: tuple[int, int, int] = (12, 10, 10)
     """Rotary frequencies given to time, row and column; they sum to head_dim / 2."""
     vision_hidden: int = 96
-    vision_layers: int = 4
+    vision_layers: int = 6
     vision_heads: int = 3
     vision_feed_forward: int = 384
     vision_positions: int = 64
     """Learned positions, a square grid that is interpolated to each picture's."""
-    deepstack: tuple[int, ...] = (1,)
+    deepstack: tuple[int, ...] = (2,)
     """Vision layers whose features are added to the first decoder layers."""
 
 

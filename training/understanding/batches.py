@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.understanding.items import Item, pixels_of, probe_targets
+from training.understanding.items import Item
+from training.understanding.pictures import pixels_of
+from training.understanding.vision import targets as probe_targets
 from wanimage.models.understanding import pad_batch
 
 
@@ -30,7 +32,7 @@ class Batch:
     grids: Tensor | None
     """`[I, 3]` int64."""
     probes: Tensor | None
-    """`[P/4, n]` fp32 multi-hot."""
+    """`[P/4, groups]` int64 (`vision.targets`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +43,14 @@ class BatchConfig:
     """Unpadded tokens in a step."""
     pieces: int = 4
     """Batches a step is cut into, by length: little padding, and working sets that fit the cache."""
-    item_level_from: float = 0.5
-    """Fraction of the run after which the loss is averaged per item first (report 4.1: SFT after U-CT)."""
+    item_level: bool = False
+    """Average the loss over the tokens of each assistant turn first, then over turns (report 4.1, SFT)."""
 
 
 def batches_at(
     step: int,
     make: Callable[[np.random.Generator], Item],
     config: BatchConfig,
-    steps: int,
     seed: int,
     preprocessor: dict,
 ) -> list[Batch]:
@@ -59,8 +60,7 @@ def batches_at(
     while sum(len(item.ids) for item in items) < config.tokens:
         items.append(make(rng))
     items.sort(key=lambda item: len(item.ids))
-    item_level = step >= config.item_level_from * steps
-    weights = [item_weights(item, item_level) for item in items]
+    weights = [item_weights(item, config.item_level) for item in items]
     total = sum(float(w.sum()) for w in weights)
     goal = config.tokens / config.pieces
     batches, start, count = [], 0, 0

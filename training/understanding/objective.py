@@ -7,21 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.understanding.batches import Batch
-from training.understanding.items import PROBE_NAMES
+from training.understanding.vision import Probe
 from wanimage.models.qwen3vl import decode, see
 
-PROBE_WEIGHT = 0.3
-"""Weight of the probe loss: enough to teach a ViT from scratch to see in the few pictures a nano run has."""
-_POSITIVE_WEIGHT = 4.0  # most of the probe's targets are zero
+PROBE_WEIGHT = 0.2
+"""Weight of the probe's loss beside the next-token loss: the tower must not forget what it was taught."""
 
 
 class Trainee(nn.Module):
-    """The branch and a linear probe that is left behind at export."""
+    """The branch and a probe that is left behind at export."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.probe = nn.Linear(model.config.text_config.hidden_size, len(PROBE_NAMES))
+        self.probe = Probe(model.config.text_config.hidden_size)
 
 
 def step_loss(
@@ -54,9 +53,7 @@ def batch_loss(module: Any, batch: Batch) -> tuple[Tensor, Tensor, float]:
     if batch.patches is not None and batch.grids is not None:
         grids = [(int(h), int(w)) for _, h, w in batch.grids.tolist()]
         seen = see(model.model.visual, batch.patches, grids)
-        logits = module.probe(seen[0]).float()
-        positive = torch.full((logits.shape[1],), _POSITIVE_WEIGHT)
-        probe_loss = F.binary_cross_entropy_with_logits(logits, batch.probes, pos_weight=positive) * 20
+        probe_loss, _ = module.probe(seen[0], batch.probes)
     hidden = decode(model, batch.ids, batch.mask, batch.patches, batch.grids, seen=seen)
     predicted = F.linear(hidden.flatten(0, 1)[batch.places], model.lm_head.weight).float()
     text_loss = (F.cross_entropy(predicted, batch.targets, reduction="none") * batch.weights).sum()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.loop import LoopState, faster_precision, plot_losses, train
+from training.loop import LoopState, begun_precision, faster_precision, plot_losses, train
 from training.vae.config import SIZES, LossConfig, VaeTraining
 from training.vae.data import Pool, held_out
 from training.vae.evaluate import contact_sheet, evaluate, reconstruct, write_report
@@ -123,7 +123,8 @@ def run_stage(
     test = held_out(config.held_out, height, width)
     log.info("%s: start %s", config.name, evaluate(model, test))
     if precision == "auto":
-        precision = faster_precision(rehearsal(config, pool))
+        begun = begun_precision(out) if resume else None
+        precision = begun or faster_precision(rehearsal(config, pool))
     config = replace(config, loop=replace(config.loop, precision=precision))
     teacher = None
     if config.loss.perceptual or config.loss.distillation:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from training import manifest
-from training.loop import LoopState, faster_precision, plot_losses, train
+from training.loop import LoopState, begun_precision, faster_precision, plot_losses, train
 from training.vae.export import load as load_vae
 from training.visualizer.config import VisualizerTraining
 from training.visualizer.data import Batches
@@ -106,7 +106,8 @@ def run(
     loss = partial(visualizer_loss, weights=weights_of)
     if precision == "auto":
         groups = batches.batch_at(0)
-        precision = faster_precision(
+        begun = begun_precision(out) if resume else None
+        precision = begun or faster_precision(
             lambda: loss(mot, groups, torch.Generator().manual_seed(0))[0].backward()
         )
         mot.zero_grad(set_to_none=True)

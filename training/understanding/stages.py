@@ -1,0 +1,96 @@
+"""The planner's stages, in the report's order (4.1), and what each is trained on.
+
+| stage | learns | loss |
+|---|---|---|
+| `vision` | the tower to name what its tokens show, without the decoder | classification a token |
+| `uct` | the whole branch to understand and to plan (U-CT) | next token, averaged over tokens |
+| `sft` | the same on the balanced mix (U&M-SFT) | next token, averaged over items first |
+| `opd` | from specialists, on its own answers | reverse KL over the vocabulary |
+
+Each is a config of the shared loop (`training/loop.py`). A stage starts from the averaged weights of the one
+before.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from training.loop import LoopConfig
+from training.understanding.architecture import NANO, PAPER, TINY, UnderstandingConfig
+from training.understanding.batches import BatchConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionStage:
+    """The tower alone."""
+
+    loop: LoopConfig
+    pictures: int = 64
+    """In a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextStage:
+    """The branch on conversations of a mix."""
+
+    loop: LoopConfig
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    mix: str = "uct"
+    """One of `training.understanding.data.mixes`."""
+    seen_share: float = 0.8
+    """Fraction of conversations in which the planner sees its own pictures (else it runs ahead on text)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything the planner's training depends on; each stage's part goes into the manifest's lineage."""
+
+    model: UnderstandingConfig
+    tokenizer_records: int
+    """Conversations that the tokenizer is trained on."""
+    stages: dict[str, VisionStage | TextStage]
+
+
+def _loop(steps: int, lr: float, **more: object) -> LoopConfig:
+    return LoopConfig(steps=steps, lr=lr, weight_decay=0.05, clip=1.0, **more)  # type: ignore[arg-type]
+
+
+NANO_RECIPE = Recipe(
+    model=NANO,
+    tokenizer_records=8_000,
+    stages={
+        "vision": VisionStage(loop=_loop(2000, 2e-3, warmup=50, decay=0.4, ema=0.99, optimizer="muon")),
+        "uct": TextStage(
+            loop=_loop(2200, 2e-3, warmup=60, decay=0.3, ema=0.995, optimizer="muon", save_every=100)
+        ),
+        "sft": TextStage(
+            loop=_loop(800, 1e-3, warmup=20, decay=1.0, ema=0.998, optimizer="muon", save_every=100),
+            batch=BatchConfig(item_level=True), mix="sft",
+        ),
+    },
+)  # fmt: skip
+
+
+def _short(stage: VisionStage | TextStage) -> VisionStage | TextStage:
+    """The stage in two steps, to try it out."""
+    loop = replace(stage.loop, steps=2, warmup=1, save_every=2, log_every=1, precision="fp32")
+    if isinstance(stage, VisionStage):
+        return replace(stage, loop=loop, pictures=4)
+    return replace(stage, loop=loop, batch=replace(stage.batch, tokens=512, pieces=2))
+
+
+TINY_RECIPE = Recipe(
+    model=TINY,
+    tokenizer_records=60,
+    stages={name: _short(stage) for name, stage in NANO_RECIPE.stages.items()},
+)
+PAPER_RECIPE = Recipe(
+    model=PAPER,
+    tokenizer_records=0,
+    stages={
+        "uct": TextStage(loop=_loop(50_000, 1e-5, warmup=500, decay=1.0, ema=0.9999)),
+        "sft": TextStage(
+            loop=_loop(6_000, 5e-6, warmup=100, decay=1.0, ema=0.9998),
+            batch=BatchConfig(tokens=4_194_304, pieces=512, item_level=True), mix="sft",
+        ),
+    },
+)  # fmt: skip
+RECIPES = {"tiny": TINY_RECIPE, "nano": NANO_RECIPE, "paper": PAPER_RECIPE}
