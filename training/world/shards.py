@@ -8,7 +8,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -58,11 +58,7 @@ def write_shards(out: Path, recipe: Recipe, processes: int = 1) -> Path:
             digests = list(pool.map(job, range(recipe.shards)))
     else:
         digests = [job(number) for number in range(recipe.shards)]
-    names = [recipe.shard_name(number) for number in range(recipe.shards)]
-    index = {"recipe": asdict(recipe), "shards": dict(zip(names, digests, strict=True))}
-    path = out / INDEX
-    path.write_text(json.dumps(index, indent=1) + "\n")
-    return path
+    return write_index(out, recipe, digests)
 
 
 def sample_at(recipe: Recipe, number: int) -> Sample:
@@ -72,21 +68,36 @@ def sample_at(recipe: Recipe, number: int) -> Sample:
 
 def _write_shard(out: Path, recipe: Recipe, number: int) -> str:
     """Write one shard under a temporary name, move it into place, and return its sha256."""
-    path = out / recipe.shard_name(number)
-    temporary = path.with_suffix(".part")
     first = number * recipe.per_shard
+    numbers = range(first, min(first + recipe.per_shard, recipe.count))
+    rows = ((index, files_of(sample_at(recipe, index), recipe.cell)) for index in numbers)
+    return write_tar(out / recipe.shard_name(number), rows)
+
+
+def write_tar(path: Path, rows: Iterable[tuple[int, dict[str, bytes]]]) -> str:
+    """Write numbered rows, each its files by extension; the file is there whole or not at all. Its sha256."""
+    temporary = path.with_suffix(".part")
     with temporary.open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as writer:
-        for index in range(first, min(first + recipe.per_shard, recipe.count)):
-            writer.write({"__key__": f"{index:06d}", **files_of(sample_at(recipe, index), recipe.cell)})
+        for index, files in rows:
+            writer.write({"__key__": f"{index:06d}", **files})
     temporary.replace(path)
     with path.open("rb") as written:
         return hashlib.file_digest(written, "sha256").hexdigest()
 
 
+def write_index(out: Path, recipe: Recipe, digests: Sequence[str], **more: Any) -> Path:
+    """Write `index.json`: the recipe, every shard's sha256, and whatever else tells how they were made."""
+    names = [recipe.shard_name(number) for number in range(recipe.shards)]
+    index = {"recipe": asdict(recipe), "shards": dict(zip(names, digests, strict=True)), **more}
+    path = out / INDEX
+    path.write_text(json.dumps(index, indent=1) + "\n")
+    return path
+
+
 def files_of(sample: Sample, cell: int) -> dict[str, bytes]:
     """The files of one sample by extension."""
-    files = {f"input{i}.png": _png(frame.draw(cell)) for i, frame in enumerate(sample.inputs)}
-    files |= {f"output{i}.png": _png(frame.draw(cell)) for i, frame in enumerate(sample.outputs)}
+    files = {f"input{i}.png": png(frame.draw(cell)) for i, frame in enumerate(sample.inputs)}
+    files |= {f"output{i}.png": png(frame.draw(cell)) for i, frame in enumerate(sample.outputs)}
     document = {
         "task": sample.task,
         "split": sample.split,
@@ -94,19 +105,21 @@ def files_of(sample: Sample, cell: int) -> dict[str, bytes]:
         "requests": sample.requests,
         "captions": [asdict(captions) for captions in sample.captions],
         "dialogue": [{"role": turn.role, "text": turn.text} for turn in sample.dialogue.turns],
-        "inputs": [_words(frame) for frame in sample.inputs],
-        "outputs": [_words(frame) for frame in sample.outputs],
+        "inputs": [words_of(frame) for frame in sample.inputs],
+        "outputs": [words_of(frame) for frame in sample.outputs],
         "answer": asdict(sample.answer) if sample.answer else None,
         "accepted": [reading.words for reading in sample.accepted],
     }
     return files | {"json": json.dumps(document, ensure_ascii=False).encode()}
 
 
-def _words(frame: Any) -> dict[str, Any]:
+def words_of(frame: Any) -> dict[str, Any]:
+    """A picture in JSON: its kind, grid, prompt and graph."""
     return {"kind": frame.kind, "grid": frame.grid, "prompt": frame.prompt, "graph": repr(frame.scene)}
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """Pixels as a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels, "RGBA").save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()

@@ -117,7 +117,8 @@ def holds(talk: Talk) -> Exercise:
     name = talk.pick(names) if talk.chance(0.5) else talk.concept(*names)
     key, rival = ("yes", "no") if name in names else ("no", "yes")
     ask = f"{capital(caption(scene, talk.rng))}. Is there {with_article(name)} in it?"
-    steps = (f"It names {join([with_article(n) for n in names])}.",)
+    among = "is among them" if name in names else "is not among them"
+    steps = (f"It names {join([with_article(n) for n in names])}.", f"{capital(with_article(name))} {among}.")
     return Exercise("holds", ask, Answer(key, f"{capital(key)}.", (rival,), steps))
 
 
@@ -159,7 +160,8 @@ def some_of_kind(talk: Talk) -> Exercise:
     words = {"animal": "animals", "food": "food", "vehicle": "vehicles", "toy": "toys"}[kind]
     items = several(talk, 6, lambda t: t.pick(nouns(t.split)))
     hits = [item for item in items if concept(item).kind == kind]
-    steps = tuple(f"{capital(item)}: {_KIND_WORDS[concept(item).kind]}." for item in items)
+    sorted_out = tuple(f"{capital(item)}: {_KIND_WORDS[concept(item).kind]}." for item in items)
+    steps = sorted_out if hits else (*sorted_out, f"{capital(words)}: none.")
     return exercise(
         "of a kind", f"Which of these are {words}? {', '.join(items)}", ", ".join(hits) or "None.", steps
     )

@@ -176,6 +176,7 @@ def which_picture(talk: Talk) -> Exercise | None:
         f"Picture {i}: {join([noun_phrase(o) for o in s.objects])}." for i, s in enumerate(scenes, 1)
     )
     nth = ORDINALS[index]
+    steps = (*steps, f"The {item.concept} is in the {nth}.")
     answer = Answer(nth, f"The {nth}.", tuple(ORDINALS[i] for i in range(len(scenes)) if i != index), steps)
     ask = talk.pick(("In which picture is {x}?", "Which picture shows {x}?")).format(
         x=with_article(item.concept)
@@ -223,7 +224,8 @@ def matches(talk: Talk) -> Exercise:
     words = join([f"{noun_phrase(o)} {place_phrase(o.place)}" for o in said])
     real = join([f"{noun_phrase(o)} {place_phrase(o.place)}" for o in scene.objects])
     key, rival = ("yes", "no") if fits else ("no", "yes")
-    answer = Answer(key, f"{capital(key)}.", (rival,), (f"I see {real}.",))
+    steps = (f"I see {real}.", f"The caption {'says that' if fits else 'does not say that'}.")
+    answer = Answer(key, f"{capital(key)}.", (rival,), steps)
     return _exercise("matches", f"Does this caption fit? {capital(words)}.", answer, seen)
 
 

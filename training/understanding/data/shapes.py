@@ -83,7 +83,7 @@ def of_pixels(talk: Talk) -> Exercise:
         height = width
     word = "square" if width == height else "wide" if width > height else "tall"
     sign = "=" if width == height else ">" if width > height else "<"
-    steps = (f"The width is {width}, the height is {height}.", f"{width} {sign} {height}.")
+    steps = (f"The width is {width}, the height is {height}.", f"{width} {sign} {height}: {word}.")
     return exercise(
         "orientation", f"Is {width}x{height} wide, tall or square?", capital(f"{word}."), steps, word
     )
@@ -95,7 +95,9 @@ def to_words(talk: Talk) -> Exercise:
     words = [wordings[0] for wordings in SIZE_WORDINGS.values()]
     word = SIZE_WORDINGS[grid][0]
     ask = f"What shape is {grid[0]}*{grid[1]}?"
-    return exercise("size in words", ask, capital(f"{word}."), _steps(grid), word, words)
+    return exercise(
+        "size in words", ask, capital(f"{word}."), (*_steps(grid), f"So it is {word}."), word, words
+    )
 
 
 SHAPES: dict[str, tuple[Maker, float]] = {  # maker and share

@@ -113,7 +113,7 @@ def _wears(talk: Talk, person: Portrait) -> Question:
     said = talk.pick(options)
     word = getattr(person, name)
     yes = word == said
-    steps = (f"The person has {word}.",)
+    steps = (f"The person has {word}.", f"That is {'' if yes else 'not '}{said}.")
     reply = f"Yes, {said}." if yes else "No."
     answer = Answer("yes" if yes else "no", reply, ("no",) if yes else ("yes",), steps)
     return Question(f"Does this person have {said}?", f"check for {said}", f"{said}?", answer)

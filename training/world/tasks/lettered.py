@@ -146,7 +146,7 @@ def _extreme(talk: Talk, chart: Chart) -> Question | None:
         return None
     word = "highest" if most else "lowest"
     rivals = tuple(e.label for e in chart.entries if e is not found)
-    steps = (*_read(chart.entries), f"The {word} of these is {found.value}.")
+    steps = (*_read(chart.entries), f"The {word} of these is {found.value}, of {found.label}.")
     answer = Answer(found.label, f"{found.label} has the {word} value.", rivals, steps)
     return Question(f"Which value is the {word}?", f"find the {word} value", f"{word}?", answer)
 
@@ -178,7 +178,7 @@ def _claim(talk: Talk, chart: Chart) -> Question | None:
         return None
     key, rival = ("true", "false") if a.value > b.value else ("false", "true")
     sign = ">" if a.value > b.value else "<"
-    steps = (*_read((a, b)), f"{a.value} {sign} {b.value}.")
+    steps = (*_read((a, b)), f"{a.value} {sign} {b.value}, so that is {key}.")
     answer = Answer(key, f"That is {key}.", (rival,), steps)
     said = f"{a.label} is higher than {b.label}"
     return Question(f"True or false: {said}.", f"check whether {said}", f"{a.label} > {b.label}?", answer)
@@ -241,7 +241,8 @@ def _shown(talk: Talk, poster: Poster) -> Question:
     name = str(poster.object) if there else talk.concept(str(poster.object))
     key, rival = ("yes", "no") if there else ("no", "yes")
     words = with_article(name)
-    seen = f"The poster shows {with_article(poster.object)}." if poster.object else "There are only words."
+    shown = with_article(poster.object) if poster.object else "only words"
+    seen = f"The poster shows {shown}{'' if there else f' and no {name}'}."
     reply = f"Yes, there is {words}." if there else f"No, there is no {name}."
     answer = Answer(key, reply, (rival,), (seen,))
     return Question(f"Is there {words} on the poster?", f"check for {words}", f"{name}?", answer)

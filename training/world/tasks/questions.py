@@ -74,7 +74,7 @@ def count_all(talk: Talk, scene: Scene) -> Question:
     listed = [f"I see {noun_phrase(o)} {place_phrase(o.place)}." for o in scene.objects]
     sums = " + ".join(str(o.count) for o in scene.objects)
     verb = "is one object" if total == 1 else f"are {_number(total)} objects"
-    steps = (*listed, f"{sums} = {total}." if len(scene.objects) > 1 else "That is all.")
+    steps = (*listed, f"{sums} = {total}." if len(scene.objects) > 1 else f"That is all: {total}.")
     reply = Answer(str(total), f"There {verb}.", _but(_COUNTS, str(total)), steps)
     return Question("How many objects are in the picture?", "count the objects", "number of objects", reply)
 
@@ -125,6 +125,7 @@ def place(talk: Talk, scene: Scene) -> Question | None:
     steps = (
         f"From side to side, {name} {verb} in the {column} third.",
         f"From top to bottom, in the {row} third.",
+        f"That is {place_phrase(item.place)}.",
     )
     said = f"{capital(name)} {verb} {place_phrase(item.place)}."
     answer = Answer(item.place, said, _but(PLACES, item.place), steps)
@@ -208,7 +209,8 @@ def time_of_day(talk: Talk, scene: Scene) -> Question | None:
     if time is None:
         return None
     sky = {"day": "bright", "sunset": "orange, and the sun is low", "night": "dark, with stars"}[time]
-    answer = Answer(time, f"It is {time}.", _but(tuple(TIMES), time), (f"The sky is {sky}.",))
+    steps = (f"The sky is {sky}.", f"So it is {time}.")
+    answer = Answer(time, f"It is {time}.", _but(tuple(TIMES), time), steps)
     return Question("Is it day, sunset or night?", "tell me the time of day", "time of day", answer)
 
 
