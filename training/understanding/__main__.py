@@ -17,10 +17,12 @@ from training.loop import LoopState, LossFn, plot_losses, train
 from training.understanding.architecture import build
 from training.understanding.batches import batches_at
 from training.understanding.data.mixes import MIXES, sample_record
+from training.understanding.distil import distilling
 from training.understanding.export import export
 from training.understanding.items import Item, dialogue_item, prefix_item
 from training.understanding.objective import Trainee, step_loss
-from training.understanding.stages import RECIPES, Recipe, TextStage, VisionStage
+from training.understanding.opd import DistillStage
+from training.understanding.stages import RECIPES, Recipe, Stage, TextStage, VisionStage
 from training.understanding.tokenizer import PREPROCESSOR, train_tokenizer, write_tokenizer
 from training.understanding.vision import picture_batch, vision_loss
 from wanimage.tokens import Vocabulary
@@ -70,21 +72,21 @@ def run(recipe: Recipe, name: str, out: Path, *, resume: bool, family: Path | No
         plot_losses(state.history, folder / "loss.png", name)
         averaged = {**state.module.state_dict(), **state.ema}
         save_file({k: v.detach().clone() for k, v in averaged.items() if k not in TIED}, folder / AVERAGED)
-        if family is not None and isinstance(stage, TextStage):
+        if family is not None and not isinstance(stage, VisionStage):
             write(state, out / "tokenizer", family / "understanding")
             document = {"stage": f"understanding/{name}", "step": state.step, "config": asdict(recipe)}
             document["results"] = state.history[-1]
             (family / "understanding" / "training.json").write_text(json.dumps(document, indent=1) + "\n")
 
     started = time.time()
-    loss, batch_at = _task(stage, module, vocabulary)
+    loss, batch_at = _task(stage, module, vocabulary, folder)
     state = train(module, loss, batch_at, stage.loop, folder, resume=resume, on_save=on_save)
     log.info("%s trained in %.0f s", name, time.time() - started)
     return state
 
 
 def _task(
-    stage: VisionStage | TextStage, module: Trainee, vocabulary: Vocabulary
+    stage: Stage, module: Trainee, vocabulary: Vocabulary, folder: Path
 ) -> tuple[LossFn, Callable[[int], Any]]:
     """A stage's loss, and its batches as a function of the step."""
     seed = stage.loop.seed
@@ -92,6 +94,8 @@ def _task(
         module.model.requires_grad_(False)
         module.model.model.visual.requires_grad_(True)
         return vision_loss, lambda step: picture_batch(step, stage.pictures, seed, PREPROCESSOR)
+    if isinstance(stage, DistillStage):
+        return distilling(module, stage, vocabulary, folder)
     make = _maker(stage, vocabulary)
     return step_loss, lambda step: batches_at(step, make, stage.batch, seed, PREPROCESSOR)
 

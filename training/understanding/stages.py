@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from training.loop import LoopConfig
 from training.understanding.architecture import NANO, PAPER, TINY, UnderstandingConfig
 from training.understanding.batches import BatchConfig
+from training.understanding.opd import NANO_OPD, PAPER_OPD, DistillStage
+from training.understanding.rollout import RolloutConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,9 @@ class TextStage:
     """Fraction of conversations in which the planner sees its own pictures (else it runs ahead on text)."""
 
 
+Stage = VisionStage | TextStage | DistillStage
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything the planner's training depends on; each stage's part goes into the manifest's lineage."""
@@ -46,7 +51,7 @@ class Recipe:
     model: UnderstandingConfig
     tokenizer_records: int
     """Conversations that the tokenizer is trained on."""
-    stages: dict[str, VisionStage | TextStage]
+    stages: dict[str, Stage]
 
 
 def _loop(steps: int, lr: float, **more: object) -> LoopConfig:
@@ -65,15 +70,23 @@ NANO_RECIPE = Recipe(
             loop=_loop(800, 1e-3, warmup=20, decay=1.0, ema=0.998, optimizer="muon", save_every=100),
             batch=BatchConfig(item_level=True), mix="sft",
         ),
+        "opd": NANO_OPD,
     },
 )  # fmt: skip
 
 
-def _short(stage: VisionStage | TextStage) -> VisionStage | TextStage:
+def _short(stage: Stage) -> Stage:
     """The stage in two steps, to try it out."""
     loop = replace(stage.loop, steps=2, warmup=1, save_every=2, log_every=1, precision="fp32")
     if isinstance(stage, VisionStage):
         return replace(stage, loop=loop, pictures=4)
+    if isinstance(stage, DistillStage):
+        teaching = replace(loop, lr=5e-3, clip=1.0)  # enough for two steps to be better than none
+        return replace(
+            stage, loop=loop, queries=4, rollout=RolloutConfig(most_tokens=8), teaching=teaching,
+            specialists={"telling": {"T2T": 1}}, teaching_batch=BatchConfig(tokens=512, pieces=1),
+            judged_tokens=512,
+        )  # fmt: skip
     return replace(stage, loop=loop, batch=replace(stage.batch, tokens=512, pieces=2))
 
 
@@ -91,6 +104,7 @@ PAPER_RECIPE = Recipe(
             loop=_loop(6_000, 5e-6, warmup=100, decay=1.0, ema=0.9998),
             batch=BatchConfig(tokens=4_194_304, pieces=512, item_level=True), mix="sft",
         ),
+        "opd": PAPER_OPD,
     },
 )  # fmt: skip
 RECIPES = {"tiny": TINY_RECIPE, "nano": NANO_RECIPE, "paper": PAPER_RECIPE}

@@ -48,7 +48,7 @@ def decode(
         vision, deepstack = seen or see(model.model.visual, pixel_values, grids)
         x = _add_rows(x.masked_fill((input_ids == image_id)[..., None], 0.0), where, vision)
     rows = mrope_positions(input_ids.numpy(), attention_mask.numpy(), grids, image_id, merge)
-    cos, sin = _text_rotation(text, torch.from_numpy(rows))
+    cos, sin = text_rotation(text, torch.from_numpy(rows))
     if torch.is_autocast_enabled("cpu"):
         cos, sin = cos.to(torch.get_autocast_dtype("cpu")), sin.to(torch.get_autocast_dtype("cpu"))
     for index, layer in enumerate(text.layers):
@@ -89,7 +89,7 @@ def see(
     features = []
     for number, block in enumerate(visual.blocks):
         q, k, v = block.attn.qkv(block.norm1(x)).unflatten(-1, (3, heads, -1)).unbind(1)  # [P, N, C]
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         mixed, start = [], 0
         for size, pictures in by_size.items():
             stop = start + size * len(pictures)
@@ -115,7 +115,7 @@ def _attend(attn: Any, x: Tensor, cos: Tensor, sin: Tensor, collect: KeysValues 
     v = attn.v_proj(x).view(shape).transpose(1, 2)
     if collect is not None:
         collect.append((k, v))
-    q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+    q, k = rotate(q, cos, sin), rotate(k, cos, sin)
     groups = attn.num_key_value_groups
     if v.dtype == torch.bfloat16 and groups == 1:
         mixed = _causal_bf16(q, k, v)
@@ -151,7 +151,7 @@ def _norm(norm: Any, x: Tensor) -> Tensor:
     return F.rms_norm(x, norm.weight.shape, norm.weight.to(x.dtype), norm.variance_epsilon)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
@@ -160,7 +160,7 @@ def _add_rows(x: Tensor, where: Tensor, rows: Tensor) -> Tensor:
     return x.flatten(0, 1).index_add(0, where, rows.to(x.dtype)).view_as(x)
 
 
-def _text_rotation(text: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
+def text_rotation(text: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine `[B, 1, L, C/2]` of `positions` `[3, B, L]`, the three axes interleaved (MRoPE)."""
     rotary = text.rotary_emb
     angles = positions[..., None].float() * rotary.inv_freq.float()
