@@ -31,8 +31,9 @@ _ASPECT_OF = {
     "noun": "objects", "missing object": "objects", "extra object": "objects", "colour": "colours",
     "count": "counts", "style": "styles", "look": "styles", "face": "objects", "size": "sizes",
     "place": "places", "relation": "relations", "background": "background", "text": "text",
-    "number": "values",
+    "number": "values", "noun that repeats another": "objects",
 }  # fmt: skip
+_PARTS = frozenset(_ASPECT_OF) - {"missing object", "extra object"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Fault:
     @property
     def name(self) -> str:
         """The cause as it is tallied: `wrong colour`, or `picture misread: colour`."""
-        if self.cause in ("missing object", "extra object", "not of the world", "another kind of picture"):
-            return self.cause if self.source == "request" else f"picture misread: {self.cause}"
-        return f"wrong {self.cause}" if self.source == "request" else f"picture misread: {self.cause}"
+        if self.source == "picture":
+            return f"picture misread: {self.cause}"
+        return f"wrong {self.cause}" if self.cause in _PARTS else self.cause
 
 
 Allowed = frozenset[str | int | None]
@@ -137,7 +138,7 @@ def _object_faults(demand: Demand, said: Spec) -> list[Fault]:
     for wanted, item in pairs:
         for name in wanted.misses(item):
             source = "picture" if name in wanted.shown else "request"
-            cause = "missing object" if name == "concept" and not demand.closed else _CAUSES[name]
+            cause = _noun_cause(demand, said, item) if name == "concept" else _CAUSES[name]
             allowed = "/".join(sorted(map(str, wanted.fields[name])))
             found.append(Fault(cause, allowed, str(getattr(item, name)), source))
             if name == "concept":
@@ -146,6 +147,13 @@ def _object_faults(demand: Demand, said: Spec) -> list[Fault]:
         source = "picture" if "concept" in wanted.shown else "request"
         found.append(Fault("missing object", wanted.words, "", source))
     return [*found, *(Fault("extra object", "", item.concept) for item in extra if demand.closed)]
+
+
+def _noun_cause(demand: Demand, said: Spec, item: ObjectSpec) -> str:
+    """Why another noun stands there: it is the one beside it again, or where more may be, one is missing."""
+    if sum(other.concept == item.concept for other in said.objects) > 1:
+        return "noun that repeats another"
+    return "noun" if demand.closed else "missing object"
 
 
 def _matched(

@@ -131,6 +131,8 @@ def _overlap(a: Spec, b: Spec) -> tuple[int, bool]:
 def _planned(demand: Demand, gold: Spec, request: str) -> Demand:
     """A series' plan says by its name what changes from picture to picture: counts, sizes or places."""
     low = request.lower()
+    if "day to night" in low and gold.background.time:
+        demand = replace(demand, ground={**demand.ground, "time": frozenset([gold.background.time])})
     field = "count" if "count" in low else "size" if re.search(r"\bgrow|\bshrink", low) else ""
     field = "place" if re.search(r"moves from the", low) else field
     if not field:

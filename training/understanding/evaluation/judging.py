@@ -1,5 +1,6 @@
 """The verdict on one written turn: every measure that applies to it, and its faults by cause."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,15 +10,20 @@ from training.understanding.evaluation.demands import ASPECTS, Demand, Fault
 from training.understanding.evaluation.drawing import scene_of
 from training.understanding.evaluation.expectations import Expectation, expectation, route, seen
 from training.understanding.evaluation.prompts import Said, understood
+from training.understanding.evaluation.wording import read
 from training.understanding.evaluation.writing import Written
 from training.world.scenes.scene import Scene, Spec
-from wanimage.markup import ImageSpec
+from wanimage.markup import ImageSpec, Item, Text
 
 MEASURES = (
     "well_formed", "route", "count", "size", "orientation", "scene", "consistent", "vqa", "ambiguous",
-    "answered", *ASPECTS,
+    "answered", "told", *ASPECTS,
 )  # fmt: skip
 """What is measured, each as (right, asked) of a turn."""
+
+
+_TOLD = ("task/howto", "task/comparison")
+"""Families in which every picture shows what the words before it name."""
 
 
 @dataclass
@@ -47,7 +53,8 @@ def judge(case: Case, written: Written) -> Verdict:
     verdict.expected_route, verdict.written_route = wanted.route, route(written.items, shown)
     verdict.mark("well_formed", not written.problem)
     if written.problem:
-        verdict.faults.append(Fault("not well-formed", "", written.problem))
+        cause = "never ends" if written.endless else "not well-formed"
+        verdict.faults.append(Fault(cause, "", written.problem))
     verdict.mark("route", verdict.written_route == wanted.route)
     if wanted.route != "refusal":
         verdict.mark("answered", verdict.written_route != "refusal")
@@ -56,6 +63,9 @@ def judge(case: Case, written: Written) -> Verdict:
         verdict.mark("count", len(images) == len(case.gold.pictures))
         _mark_sizes(verdict, wanted, images)
         _mark_scenes(verdict, case, wanted, [understood(image.prompt) for image in images])
+        if case.family in _TOLD:
+            verdict.mark("told", not (untold := _untold(written.items)))
+            verdict.faults += [Fault("picture lacks what its text names", noun) for noun in untold]
     if (sort := questions.sort_of(case)) is not None:
         right = not images and questions.check(case, written.text)
         verdict.mark("vqa", right)
@@ -145,6 +155,22 @@ def _mark_reading(verdict: Verdict, case: Case, said: list[Spec | Said | None]) 
     verdict.mark("ambiguous", accepted)
     if not accepted:
         verdict.faults.append(Fault("no reading accepts it"))
+
+
+def _untold(items: Sequence[Item]) -> list[str]:
+    """The first noun of every step of whose nouns its picture shows none."""
+    lacking, text = [], ""
+    for item in items:
+        if isinstance(item, ImageSpec):
+            said = understood(item.prompt)
+            shown = {o.concept for o in said.objects} if isinstance(said, Spec) else set()
+            step = re.split(r"\d\. ", text)[-1]
+            named = [mention.concept for mention in read(step).mentions]
+            lacking += named[:1] if named and not shown & set(named) else []
+            text = ""
+        elif isinstance(item, Text):
+            text += item.text
+    return lacking
 
 
 def _steady(wanted: Expectation, said: list[Spec | Said | None], pictures: int) -> bool:

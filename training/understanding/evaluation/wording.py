@@ -68,7 +68,7 @@ _MENTION = re.compile(
 )
 _PLAIN = re.compile(rf"\b(?:plain ({'|'.join(COLORS)})|({'|'.join(COLORS)}) background)\b")
 _BAND = re.compile(rf"\b({'|'.join(COLORS)}) (\d+)%")
-_CLEAR = re.compile(r"transparent|with(?:out a| no) background|\bstickers?\b")
+_CLEAR = re.compile(r"transparent|with(?:out a| no) background|\bstickers?\b|\bcut out\b")
 _COLOR = re.compile(rf"\b({'|'.join(COLORS)})\b")
 
 

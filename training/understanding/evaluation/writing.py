@@ -18,8 +18,9 @@ from wanimage.grammar import grammar_of
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
 from wanimage.tokens import Vocabulary
 
-MAX_TOKENS = 1400
-"""Most tokens of one turn; a story of twelve pictures takes about 900."""
+MOST_TOKENS = (200, 3)
+"""A turn may take so many tokens and so many times those of the gold answer; a longer one is cut, as it would
+be by the service at the end of its window, and is not well formed."""
 MAX_CELLS = 256
 See = Callable[[ImageSpec, int], np.ndarray | None]
 """`(spec, its number in the turn)` -> the picture that the planner is shown, or None for nothing."""
@@ -51,6 +52,8 @@ class Written:
     problem: str = ""
     """Why it is not a whole well-formed turn; empty when it is."""
     tokens: int = 0
+    endless: bool = False
+    """Whether it was cut because it took too many tokens."""
 
     @property
     def images(self) -> list[ImageSpec]:
@@ -84,16 +87,18 @@ async def write(decoder: Decoder, case: Case, see: See, mode: Mode) -> Written:
     context = history(decoder.vocabulary, case)
     stop = (control[tokens.BOI], control[tokens.IM_END])
     written, parser, unseen = Written(), Parser(), []
+    most = MOST_TOKENS[0] + MOST_TOKENS[1] * len(decoder.vocabulary.encode_markup(case.gold.text))
     if mode.think == "on":
         context = [*context, (control[tokens.THINK],)]
         parser.feed(Tag.THINK)
     while True:
-        room = min(MAX_TOKENS - written.tokens, decoder.config.max_model_len - decoder.count_tokens(context))
+        room = min(most - written.tokens, decoder.config.max_model_len - decoder.count_tokens(context))
         if room < 1:
-            written.problem = "too long"
+            written.problem, written.endless = "too long", True
             return written
         ids, reason = await _leg(decoder, context, parser, mode, room, f"{case.name}-{mode}-{written.tokens}")
         written.tokens += len(ids)
+        written.endless = reason is not StopReason.TOKEN
         try:
             for piece in pieces_of(decoder.vocabulary, ids):
                 written.items += parser.feed(piece)
