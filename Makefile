@@ -65,6 +65,9 @@ eval-planner: $(INSTALLED) world  ## every bar of the planner on held-out reques
 bench: $(INSTALLED) world  ## run benchmarks/, each ending in one JSON line
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
+bench-planner: $(INSTALLED)  ## the planner under 1, 4 and 16 sessions, with and without its prefix cache
+	@$(BIN)/python benchmarks/planner_serving.py
+
 compose-smoke: $(INSTALLED)  ## build the images, start compose.yaml, draw one picture; skips without a docker engine
 	@scripts/compose_smoke.sh
 

@@ -24,6 +24,7 @@ class ScriptedEngine:
     """Awaited before every piece when it gives something."""
     base_cells: int = 64
     max_tokens: int = 4096
+    max_images: int = 24
     contexts: list[list[Part]] = field(default_factory=list)
 
     async def decode(self, context: Sequence[Part], *, max_tokens: int, **_: object) -> AsyncIterator[Delta]:
@@ -48,6 +49,10 @@ class ScriptedEngine:
     def count(self, context: Sequence[Part]) -> int:
         """One token a character, 16 a picture."""
         return sum(16 if isinstance(p, Picture) else 1 if isinstance(p, Control) else len(p) for p in context)
+
+    def picture_tokens(self, size: types_pb2.Size) -> int:
+        """16, of any size."""
+        return 16
 
     def grid_asked_for(self, hint: types_pb2.SizeHint) -> types_pb2.Grid:
         """Sizes only."""

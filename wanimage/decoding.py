@@ -38,6 +38,8 @@ class DecodingConfig:
     """Most pictures in a prompt: 9 of the user's, 12 of an answer, some of earlier turns."""
     block_size: int = 32
     """Tokens of a cache block. 32 is the CPU's minimum; vLLM's 128 hides short prefixes from the cache."""
+    prefix_caching: bool = True
+    """Keep the blocks of earlier contexts; off only to measure what they are worth."""
     kv_cache_gib: int = 1
     threads: int = 1
     """Cores of the model; more gain nothing at nano size."""
@@ -107,8 +109,12 @@ class Decoder:
                 block_size=config.block_size,
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.max_num_seqs,
+                # Whole prompts only: vLLM's worker dies on the CPU of a seeded request whose prompt it reads
+                # in pieces ("CPU Generator does not use offset"), and the other requests with it.
+                enable_chunked_prefill=False,
+                max_num_batched_tokens=config.max_model_len,
                 limit_mm_per_prompt={"image": config.images_per_prompt, "video": 0},
-                enable_prefix_caching=True,
+                enable_prefix_caching=config.prefix_caching,
                 structured_outputs_config={
                     "backend": "guidance"
                 },  # it knows control tokens by id; xgrammar does not
@@ -211,11 +217,15 @@ class Decoder:
         async for _ in self.decode(context, sampling, stop=(), request_id=name, grammar=lark(grammar)):
             pass
 
+    def picture_tokens(self, height: int, width: int) -> int:
+        """Tokens a picture of that size, in pixels, takes in a context."""
+        from wanimage.models.understanding import vision_tokens  # torch is slow to import
+
+        return vision_tokens(height, width, self.preprocessor) + 2
+
     def _segment_tokens(self, segment: Segment) -> int:
         if isinstance(segment, np.ndarray):
-            from wanimage.models.understanding import vision_tokens  # torch is slow to import
-
-            return vision_tokens(segment.shape[0], segment.shape[1], self.preprocessor) + 2
+            return self.picture_tokens(segment.shape[0], segment.shape[1])
         return len(segment)
 
     def _prompt(self, context: Sequence[Segment]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ LARGEST_SIDE = 24
 
 _START = {
     "text": "leg",
-    "think": "THOUGHT? {END_THINK} leg",
+    "think": "REASON {END_THINK} leg",
+    "think begun": "THOUGHT? {END_THINK} leg",
     "prompt": "PROMPT after_prompt",
     "prompt begun": "MORE? after_prompt",
     "before_size": "size",
@@ -36,6 +37,7 @@ TEXT: /(?s:.+)/
 THOUGHT: /(?s:.+)/
 MORE: /(?s:.+)/
 PROMPT: /(?s:[ \\n]*[^ \\n].*)/
+REASON: /(?s:[ \\n]*[^ \\n].*)/
 """
 
 
@@ -56,7 +58,7 @@ def grammar_of(
     state = parser.state
     if begun and state in ("grid", "count"):
         raise ValueError(f"cannot resume inside <{state}>; resume before it")
-    key = "prompt begun" if begun and state == "prompt" else state
+    key = f"{state} begun" if begun and state in ("prompt", "think") else state
     ids = tuple(sorted((tag, control[tag.value]) for tag in Tag))
     return _grammar(key, ids, max_cells, banned)
 

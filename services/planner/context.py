@@ -17,6 +17,8 @@ from wanimage.v1 import types_pb2
 
 RESERVED_TOKENS = 512
 """Room kept for the answer when the history is fitted to the window."""
+LEAST_ROOM = 32
+"""Tokens an answer needs to go on at all."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Assembled:
     parts: list[Part]
     dropped_images: int
     dropped_turns: int
+    room: int
+    """Tokens that the answer may still take."""
 
 
 async def assemble(
@@ -41,30 +45,33 @@ async def assemble(
     """Build the context of the last turn. The oldest pictures are dropped first, then the oldest turns.
 
     `see` puts pictures drawn in the last turn into the context; earlier ones are always seen. Raises
-    InvalidInput when the last turn alone is too long for the planner.
+    InvalidInput when the message alone is too long for the planner. An answer that has filled the window
+    gets less than `LEAST_ROOM`.
     """
-    window = engine.max_tokens - RESERVED_TOKENS
     laid = [list(_turn(turn, see=see or turn is not history.turns[-1])) for turn in history.turns]
-    slots = [part for parts in laid for part in parts if isinstance(part, Slot)]
-    pixels = dict(zip((slot.image.index for slot in slots), await _load(blobs, tenant, slots), strict=True))
-    dropped_images = dropped_turns = 0
-    while True:
-        parts: list[Part] = [
-            Picture(pixels[part.image.index]) if isinstance(part, Slot) else part
-            for turn in laid
-            for part in turn
-        ]
-        if engine.count(parts) <= window:
-            return Assembled(parts, dropped_images, dropped_turns)
-        if dropped_images < len(slots):
-            _drop_first_slot(laid)
-            dropped_images += 1
-        elif len(laid) > 1:
-            laid.pop(0)
-            dropped_turns += 1
-        else:
-            problem = f"this turn alone is {engine.count(parts):,} tokens, the planner reads {window:,}"
-            raise InvalidInput("user.text", problem, "shorten the message or start a new turn")
+    sizes = [sum(_tokens(engine, part) for part in turn) for turn in laid]
+    slots = [(turn, part) for turn, parts in enumerate(laid) for part in parts if isinstance(part, Slot)]
+    window, dropped_images, dropped_turns = engine.max_tokens - RESERVED_TOKENS, 0, 0
+    for turn, slot in slots:
+        if sum(sizes) <= window and len(slots) - dropped_images <= engine.max_images:
+            break
+        laid[turn].remove(slot)
+        sizes[turn] -= _tokens(engine, slot)
+        dropped_images += 1
+    while sum(sizes[dropped_turns:]) > window and dropped_turns < len(laid) - 1:
+        dropped_turns += 1
+    used = sum(sizes[dropped_turns:])
+    if used > window and not history.turns[-1].items:
+        problem = f"this message alone is {used:,} tokens, the planner reads {window:,}"
+        raise InvalidInput("user.text", problem, "shorten the message or send fewer pictures")
+    kept = [part for turn in laid[dropped_turns:] for part in turn]
+    pixels = iter(await _load(blobs, tenant, [part for part in kept if isinstance(part, Slot)]))
+    parts: list[Part] = [Picture(next(pixels)) if isinstance(part, Slot) else part for part in kept]
+    return Assembled(parts, dropped_images, dropped_turns, engine.max_tokens - used)
+
+
+def _tokens(engine: PlannerEngine, part: Part | Slot) -> int:
+    return engine.picture_tokens(part.image.size) if isinstance(part, Slot) else engine.count([part])
 
 
 def _turn(turn: Turn, *, see: bool) -> Iterator[Part | Slot]:
@@ -92,11 +99,3 @@ def _answer(turn: Turn, *, see: bool) -> Iterator[Part | Slot]:
 async def _load(blobs: Blobs, tenant: str, slots: list[Slot]) -> list[images.Rgba]:
     data = await asyncio.gather(*(blobs.get(tenant, slot.image.base) for slot in slots))
     return [images.decode(each, "image") for each in data]
-
-
-def _drop_first_slot(laid: list[list[Part | Slot]]) -> None:
-    for parts in laid:
-        for position, part in enumerate(parts):
-            if isinstance(part, Slot):
-                del parts[position]
-                return

@@ -133,6 +133,11 @@ class PlannerEngine:
         return self._decoder.config.max_model_len
 
     @property
+    def max_images(self) -> int:
+        """Most pictures of a context."""
+        return self._decoder.config.images_per_prompt
+
+    @property
     def alive(self) -> bool:
         """Whether the model still answers (for health checks)."""
         return self._decoder.alive
@@ -140,6 +145,10 @@ class PlannerEngine:
     def count(self, context: Sequence[Part]) -> int:
         """Tokens a context takes, pictures included."""
         return self._decoder.count_tokens(self._segments(context))
+
+    def picture_tokens(self, size: types_pb2.Size) -> int:
+        """Tokens a picture of that size takes in a context."""
+        return self._decoder.picture_tokens(size.height, size.width)
 
     def grid_asked_for(self, hint: types_pb2.SizeHint) -> types_pb2.Grid:
         """The base grid of a checked hint; what is larger than the family's is left to the refiner."""

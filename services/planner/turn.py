@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
 
-from services.planner.context import assemble
+from services.planner.context import LEAST_ROOM, Assembled, assemble
 from services.planner.drawing import Drawer
 from services.planner.engine import Part, PlannerEngine
 from services.planner.history import History, fold
@@ -130,7 +130,10 @@ class _TurnWork:
         left = (self.options.max_tokens or DEFAULT_MAX_TOKENS) - self._usage.generated_tokens
         if left <= 0:
             return STOPS["length"]
-        context = [*await self._context(), *self._opening]
+        assembled = await self._context()
+        if assembled.room < LEAST_ROOM:
+            return STOPS["length"]
+        context = [*assembled.parts, *self._opening]
         self._opening = []
         with spans.generation("chat", self.runner.family, "text", **self._request(left)):
             return STOPS.get(await self._write(context, left))
@@ -197,7 +200,7 @@ class _TurnWork:
             banned.add(Tag.THINK)
         return frozenset(banned)
 
-    async def _context(self) -> Sequence[Part]:
+    async def _context(self) -> Assembled:
         """Everything said and drawn so far, fitted to the planner's window."""
         see = self.options.feedback != types_pb2.FEEDBACK_TEXT
         assembled = await assemble(
@@ -207,7 +210,7 @@ class _TurnWork:
         if dropped > self._dropped:
             self._dropped = dropped
             await self.append(ev.ContextTrimmed(dropped_images=dropped[0], dropped_turns=dropped[1]))
-        return assembled.parts
+        return assembled
 
     async def _emit(self, item: Item) -> None:
         if isinstance(item, Text):

@@ -48,6 +48,7 @@ class Storyteller:
     token_seconds: float
     base_cells: int = 64
     max_tokens: int = 4096
+    max_images: int = 24
 
     async def decode(self, context: Sequence[Part], **asked: object) -> AsyncIterator[Delta]:
         """As PlannerEngine.decode."""
@@ -56,6 +57,7 @@ class Storyteller:
             yield delta
 
     count = ScriptedEngine.count
+    picture_tokens = ScriptedEngine.picture_tokens
     grid_asked_for = ScriptedEngine.grid_asked_for
 
     def _pause(self) -> "asyncio.Future[None] | None":

@@ -115,6 +115,13 @@ def test_banned_tags_open_nothing(guided) -> None:
         assert not no_pictures.admits(opened, to_the_end=False)
 
 
+def test_reasoning_that_was_asked_for_is_not_blank(guided) -> None:
+    for blank in ("</think>Yes.", " \n</think>Yes."):
+        assert guided().admits(f"<think>{blank}"), "a planner that decides for itself may say nothing"
+        assert not guided("<think>").admits(blank)
+    assert guided("<think>").admits("\nso</think>Yes.")
+
+
 def test_a_turn_may_end_only_outside_of_constructs(guided) -> None:
     assert guided().admits("Bye.")
     for unfinished in ("<think>so", "<imagine>a fox", "<imagine>a fox</imagine><size>8*8</size>"):
