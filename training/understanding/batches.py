@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from training.feed import Pieces
 from training.understanding.items import Item
 from training.understanding.pictures import pixels_of
 from training.understanding.vision import targets as probe_targets
@@ -33,6 +35,8 @@ class Batch:
     """`[I, 3]` int64."""
     probes: Tensor | None
     """`[P/4, groups]` int64 (`vision.targets`)."""
+    share: float
+    """1 / pieces of its step: weight of its probe loss, a mean of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ def batches_at(
     config: BatchConfig,
     seed: int,
     preprocessor: dict,
-) -> list[Batch]:
+) -> Pieces:
     """The batches of one optimiser step."""
     rng = np.random.default_rng([seed, step])
     items: list[Item] = []
@@ -63,16 +67,17 @@ def batches_at(
     weights = [item_weights(item, config.item_level) for item in items]
     total = sum(float(w.sum()) for w in weights)
     goal = config.tokens / config.pieces
-    batches, start, count = [], 0, 0
+    ends, count = [], 0
     for index, item in enumerate(items):
         count += len(item.ids)
         if count >= goal or index == len(items) - 1:
-            stop = index + 1
-            batches.append(
-                collate(items[start:stop], [w / total for w in weights[start:stop]], rng, preprocessor)
-            )
-            start, count = stop, 0
-    return batches
+            ends.append(index + 1)
+            count = 0
+    parts = [slice(start, end) for start, end in pairwise([0, *ends])]
+    return Pieces(
+        collate(items[part], [w / total for w in weights[part]], rng, preprocessor, 1 / len(parts))
+        for part in parts
+    )
 
 
 def item_weights(item: Item, item_level: bool) -> np.ndarray:
@@ -87,7 +92,11 @@ def item_weights(item: Item, item_level: bool) -> np.ndarray:
 
 
 def collate(
-    items: list[Item], weights: list[np.ndarray], rng: np.random.Generator, preprocessor: dict
+    items: list[Item],
+    weights: list[np.ndarray],
+    rng: np.random.Generator,
+    preprocessor: dict,
+    share: float,
 ) -> Batch:
     """Pad rows and render their pictures."""
     ids, mask = pad_batch([item.ids for item in items])
@@ -107,4 +116,5 @@ def collate(
         patches=torch.cat([v.patches for v in vision]) if vision else None,
         grids=torch.tensor([[1, v.height, v.width] for v in vision]) if vision else None,
         probes=torch.from_numpy(np.concatenate(probes)) if vision else None,
+        share=share,
     )

@@ -23,27 +23,11 @@ class Trainee(nn.Module):
         self.probe = Probe(model.config.text_config.hidden_size)
 
 
-def step_loss(
-    module: nn.Module, batches: list[Batch], generator: torch.Generator
-) -> tuple[Tensor, dict[str, float]]:
-    """Loss of one optimiser step; each batch is back-propagated at once, to keep memory small."""
-    total, text, probe, right = 0.0, 0.0, 0.0, 0.0
-    last = torch.zeros(())
-    for index, batch in enumerate(batches):
-        text_loss, probe_loss, correct = batch_loss(module, batch)
-        loss = text_loss + PROBE_WEIGHT * probe_loss / len(batches)
-        text, probe, right = (
-            text + text_loss.item(),
-            probe + probe_loss.item() / len(batches),
-            right + correct,
-        )
-        if index < len(batches) - 1:
-            loss.backward()
-            total += loss.item()
-        else:
-            last = loss
-    # The loop back-propagates what is returned: the last batch, carrying the value of all.
-    return last + total, {"text": text, "probe": probe, "accuracy": right}
+def step_loss(module: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    """One piece's part in the loss of its step."""
+    text, probe, right = batch_loss(module, batch)
+    probe = probe * batch.share
+    return text + PROBE_WEIGHT * probe, {"text": text.item(), "probe": probe.item(), "accuracy": right}
 
 
 def batch_loss(module: Any, batch: Batch) -> tuple[Tensor, Tensor, float]:
