@@ -1,19 +1,26 @@
-"""Held-out turns to write: both kinds of samples of the world, cut into the turns that are judged."""
+"""Held-out turns to write: samples of the world of all sorts, cut into the turns that are judged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from training.understanding.data import queries
 from training.understanding.data.record import category_of
 from training.world.dialogues.dialogue import KINDS, sample_dialogue
-from training.world.dialogues.talk import Dialogue, Picture, Turn
+from training.world.dialogues.talk import Dialogue, Picture, Talk, Turn
 from training.world.tasks import TASKS, Sample, sample_task
 
 CHATS = tuple(f"chat/{kind}" for kind in KINDS)
 TASK_FAMILIES = tuple(f"task/{name}" for name in TASKS)
-FAMILIES = (*CHATS, *TASK_FAMILIES)
-"""`chat/KIND` of `sample_dialogue` and `task/NAME` of `sample_task`."""
+_QUERIES = {
+    "harmless": queries.harmless,
+    "blunt_edit": queries.blunt_edit,
+    "answered": queries.answered,
+    "in_passing": queries.in_passing,
+}
+FAMILIES = (*CHATS, *TASK_FAMILIES, *(f"query/{name}" for name in _QUERIES))
+"""`chat/KIND` of `sample_dialogue`, `task/NAME` of `sample_task`, `query/NAME` that only sound refusable."""
 TURNS = 2
 """Most turns of one dialogue that are judged, its last ones."""
 
@@ -64,7 +71,10 @@ def cases_of(family: str, number: int, split: str, seed: int) -> Iterator[Case]:
     sort, _, name = family.partition("/")
     rng = np.random.default_rng([seed, number, *family.encode()])
     sample = sample_task(rng, split, name) if sort == "task" else None
-    dialogue = sample.dialogue if sample else sample_dialogue(rng, split, name)
+    if sort == "query":
+        dialogue = _QUERIES[name](Talk(rng, split)).dialogue
+    else:
+        dialogue = sample.dialogue if sample else sample_dialogue(rng, split, name)
     for index in _judged(dialogue, family):
         yield Case(f"{family}/{number}/{index}", family, dialogue, index, sample)
 

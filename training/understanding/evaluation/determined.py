@@ -132,7 +132,7 @@ def _said_fields(item: ObjectSpec, words: Words) -> dict[str, Allowed]:
             fields[name] = frozenset([value])
     if item.color in words.loose_colors:
         fields["color"] = frozenset([item.color])
-    if f"drawn in {item.style} style" in words.text:
+    if f"{item.style} style" in words.text:
         fields["style"] = frozenset([item.style])
     if any(m.count == item.count and m.several == (item.count > 1) for m in mentions):
         fields["count"] = frozenset([item.count])

@@ -62,7 +62,8 @@ _NOUNS = "|".join(sorted({**_NOUN_OF, **_PLURAL_OF}, key=len, reverse=True))
 _COUNT_OF = {"a": 1, "an": 1} | {word: n for n, word in enumerate(NUMBERS) if n}
 _PLACES = "|".join(sorted((*PLACES, "middle"), key=len, reverse=True))
 _MENTION = re.compile(
-    rf"(?:\b({'|'.join(_COUNT_OF)}|\d+) )?(?:\b(small|large) )?(?:\b({'|'.join(COLORS)}) )?"
+    rf"(?:\b({_PLACES}): )?(?:\b({'|'.join(_COUNT_OF)}|\d+) )?"
+    rf"(?:\b(small|large) )?(?:\b({'|'.join(COLORS)}) )?"
     rf"(?:\b({'|'.join(STYLES[1:])})-style )?\b({_NOUNS})\b"
     rf"(?:(?: is| are)? (?:at|on|in|to) the ({_PLACES})\b)?"
 )
@@ -99,7 +100,8 @@ def related(text: str, kind: str, subject: str, target: str) -> bool:
 
 
 def _mention(match: re.Match[str]) -> Mention:
-    count, size, color, style, noun, place = match.groups()
+    before, count, size, color, style, noun, after = match.groups()
+    place = after or before
     number = _COUNT_OF.get(count) or (int(count) if count else 0)
     return Mention(
         _NOUN_OF.get(noun) or _PLURAL_OF[noun],
