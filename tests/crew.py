@@ -5,7 +5,9 @@ names, and a part that some micro-batches, and some whole steps, do not reach.
 """
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from torch import Tensor, nn
 from training.feed import Pieces
 from training.loop import LoopConfig, LoopState, train
 
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 110
 WIDTH = 97
 """Wide enough that it shows where Muon sums parts of a matrix in bf16."""
 PIECES = LoopConfig(
@@ -93,6 +97,16 @@ def run(config: LoopConfig, folder: Path) -> None:
         save_file(made, folder / "result.safetensors")
 
     train(Toy(), toy_loss, pieces_at if config is PIECES else turn_at, config, folder, on_save=keep)
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module on two processes of this machine, a thread each."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
 
 
 def result(folder: Path) -> tuple[list[dict[str, float]], dict[str, Tensor]]:

@@ -1,5 +1,7 @@
 """The recipe of a family, from nothing to a manifest, at the tiny size."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from services.vae.engine import VaeEngine
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
+from tests.crew import torchrun
 from wanimage.weights import Family
 
 
@@ -44,3 +47,18 @@ def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights
     assert len(checkpoints) == 18, checkpoints  # two files a stage, and two of the specialist that OPD makes
     assert train(runs, tmp_path / "tiny") == digest
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")} == checkpoints
+
+
+def test_the_planner_trains_on_two_processes_as_on_one(
+    trained: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    one, two = trained[0] / "understanding", tmp_path / "understanding"
+    for name in ("tokenizer", "vision"):  # what U-CT starts from
+        shutil.copytree(one / name, two / name)
+    done = torchrun("training.understanding", "--size", "tiny", "--stage", "uct", "--out", str(two))
+    assert done.returncode == 0, done.stderr[-2000:]
+    histories = [json.loads((folder / "uct" / "metrics.json").read_text()) for folder in (one, two)]
+    assert [len(history) for history in histories] == [2, 2]
+    for row, other in zip(*histories, strict=True):
+        assert other["loss"] == pytest.approx(row["loss"], rel=1e-4)
+        assert other["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)

@@ -1,29 +1,13 @@
 """A training run on two processes is the run of one: its losses, norms, averages and checkpoints."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.crew import PIECES, TURNS, result, run
-
-ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 100
-
-
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`torchrun` on two processes of this machine, a core each."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+from tests.crew import PIECES, TURNS, result, run, torchrun
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from training import sharding
 from training.loop import LoopState, LossFn, plot_losses, train
 from training.understanding.architecture import build
 from training.understanding.batches import batches_at
@@ -58,7 +59,8 @@ def main() -> None:
 def run(recipe: Recipe, name: str, out: Path, *, resume: bool, family: Path | None) -> LoopState:
     """One stage; with `family` its averaged weights are written to `family/understanding` at every save."""
     stage = recipe.stages[name]
-    vocabulary = vocabulary_of(recipe, out / "tokenizer")
+    with sharding.first_before_others():
+        vocabulary = vocabulary_of(recipe, out / "tokenizer")
     module = Trainee(build(recipe.model, len(vocabulary), vocabulary.control, stage.loop.seed))
     names = list(recipe.stages)
     if before := names[: names.index(name)]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training import sharding
 from training.loop import autocast, train
 from training.understanding.batches import BatchConfig, batches_at
 from training.understanding.data.mixes import MIXES, Mix, sample_record
@@ -50,6 +51,8 @@ def distilling(
 
 def specialists(student: Trainee, stage: DistillStage, vocabulary: Vocabulary, folder: Path) -> TeacherSet:
     """Those specialists that are better than the student at what they would teach."""
+    if sharding.launched():
+        raise ValueError("specialists are made on one process; name `teachers` to distil on several")
     models, teaches = {}, {}
     for name in stage.specialists:
         found = specialist(student, name, stage, vocabulary, folder / name)

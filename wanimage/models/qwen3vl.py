@@ -47,10 +47,11 @@ def decode(
         where = (input_ids == image_id).flatten().nonzero().squeeze(1)
         vision, deepstack = seen or see(model.model.visual, pixel_values, grids)
         x = _add_rows(x.masked_fill((input_ids == image_id)[..., None], 0.0), where, vision)
-    rows = mrope_positions(input_ids.numpy(), attention_mask.numpy(), grids, image_id, merge)
-    cos, sin = text_rotation(text, torch.from_numpy(rows))
-    if torch.is_autocast_enabled("cpu"):
-        cos, sin = cos.to(torch.get_autocast_dtype("cpu")), sin.to(torch.get_autocast_dtype("cpu"))
+    rows = mrope_positions(input_ids.cpu().numpy(), attention_mask.cpu().numpy(), grids, image_id, merge)
+    cos, sin = text_rotation(text, torch.from_numpy(rows).to(x.device))
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        cos, sin = cos.to(torch.get_autocast_dtype(kind)), sin.to(torch.get_autocast_dtype(kind))
     for index, layer in enumerate(text.layers):
         x = x + _attend(layer.self_attn, _norm(layer.input_layernorm, x), cos, sin, collect)
         h = _norm(layer.post_attention_layernorm, x)
@@ -83,7 +84,7 @@ def see(
     starts = np.cumsum([0] + [h * w for h, w in grids])
     order = torch.from_numpy(
         np.concatenate([np.arange(starts[i], starts[i + 1]) for size in by_size.values() for i in size])
-    )
+    ).to(x.device)
     back = torch.argsort(order)
     x, cos, sin = x[order], cos[order][:, None], sin[order][:, None]
     features = []
@@ -136,7 +137,7 @@ def _all_to_all(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _causal_bf16(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention by two matrix products: 2-4x the CPU flash kernel's speed in bf16 at L <= 256."""
     length = q.shape[2]
-    bias = torch.full((length, length), -1e4, dtype=v.dtype).triu(1)
+    bias = torch.full((length, length), -1e4, dtype=v.dtype, device=v.device).triu(1)
     rows = (q.shape[0] * q.shape[1], length, length)
     scores = torch.baddbmm(
         bias.expand(rows),
@@ -210,7 +211,8 @@ def _grid_numbers(h: int, w: int, side: int, merge: int) -> tuple[Tensor, Tensor
 
 
 def _grid_tables(visual: Any, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    index, weight, places = _grid_numbers(*grid, visual.num_grid_per_side, visual.spatial_merge_size)
+    numbers = _grid_numbers(*grid, visual.num_grid_per_side, visual.spatial_merge_size)
+    index, weight, places = (each.to(visual.pos_embed.weight.device) for each in numbers)
     angles = places[..., None].float() * visual.rotary_pos_emb.inv_freq.float()  # [2, h*w, C/4]
     angles = torch.cat((angles[0], angles[1]), dim=-1)
     return index, weight, angles.cos(), angles.sin()
