@@ -11,6 +11,9 @@ from training.world.pictures import vocabulary
 from training.world.tasks.answers import Answer
 from wanimage.conditions import COLORS
 
+ORDER = 7
+"""Seed of the order of a detailed caption's sentences: one for equal attributes, so it can be learned."""
+
 
 @dataclass(frozen=True)
 class Exercise:

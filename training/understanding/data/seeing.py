@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.understanding.data.exercise import Exercise, Maker
+from training.understanding.data.exercise import ORDER, Exercise, Maker
 from training.world.assets.concepts import concept
 from training.world.dialogues.talk import BASE_GRID, NUMBERS, ORDINALS, Grid, Picture, Talk, capital
 from training.world.kinds import Graph
@@ -27,8 +27,6 @@ from wanimage.conditions import COLORS, PLACES, place_phrase
 RICH = 0.12
 """Share of scenes of the whole catalogue, which take ten times as long to make."""
 _LETTERED = ("poster", "screen", "chart", "collage")
-_ORDER = 7
-"""Seed of the order of a detailed caption's sentences: one for equal attributes, so it can be learned."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ SEEING: dict[str, tuple[Maker, float]] = {  # maker and share
 
 def _caption(talk: Talk, grain: str, asks: tuple[str, ...]) -> Exercise:
     seen = _any(talk)
-    said = natural(kind_of(seen.kind), seen.graph, np.random.default_rng(_ORDER), grain)
+    said = natural(kind_of(seen.kind), seen.graph, np.random.default_rng(ORDER), grain)
     return _exercise(f"caption, {grain}", talk.pick(asks), Answer(said, said), seen)
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from training.understanding.data.exercise import Exercise
+from training.understanding.data.exercise import ORDER, Exercise
 from training.understanding.data.record import Record
 from training.world.dialogues.talk import Picture
 from training.world.tasks.captions import natural
@@ -73,7 +73,7 @@ class WorldTeacher:
     def caption(self, picture: Picture, grain: str) -> str:
         """What the kind of picture says of its graph."""
         kind = kind_of(getattr(picture, "kind", "scene"))
-        return natural(kind, picture.scene, np.random.default_rng(0), grain)
+        return natural(kind, picture.scene, np.random.default_rng(ORDER), grain)
 
     def plan(self, brief: Brief) -> Plan:
         """The plan that came with the request."""
