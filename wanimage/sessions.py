@@ -10,7 +10,9 @@ it, so a follower knows that it missed nothing, and reads the stream again when 
 """
 
 import asyncio
+import math
 import secrets
+import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
@@ -245,9 +247,8 @@ class Sessions:
 class TurnWriter:
     """Writes the events of one turn, joining text deltas that come fast. An async context manager.
 
-    `text` and `think` return at once; what they hold is appended after `COALESCE_SECONDS`, or before any
-    other event, so the order is the order of the calls. An error of a delayed append is raised by the next
-    call.
+    `text` and `think` return at once; what they hold is appended `COALESCE_SECONDS` after the last append, or
+    before any other event: the order is that of the calls. The next call raises a delayed append's error.
     """
 
     def __init__(
@@ -265,6 +266,7 @@ class TurnWriter:
         self._thinking = False
         self._stuck: Event | None = None
         self._timer: asyncio.Task[None] | None = None
+        self._stored = -math.inf  # when, by the monotonic clock
         self._lock = asyncio.Lock()
         self._error: BaseException | None = None
 
@@ -310,6 +312,7 @@ class TurnWriter:
 
     async def _store(self, event: Event) -> Event:
         stored = await self.log.append(event)
+        self._stored = time.monotonic()
         self._on_append(stored)
         return stored
 
@@ -325,7 +328,7 @@ class TurnWriter:
             self._timer = asyncio.create_task(self._flush_later())
 
     async def _flush_later(self) -> None:
-        await asyncio.sleep(self._seconds)
+        await asyncio.sleep(max(self._stored + self._seconds - time.monotonic(), 0))
         try:
             await self.flush()
         except Exception as error:

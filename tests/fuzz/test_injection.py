@@ -4,22 +4,24 @@ The only control ids may be those the frame itself writes: every one is counted.
 """
 
 import asyncio
+import io
 import itertools
 import json
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
+from PIL import Image as Pillow
+from PIL import PngImagePlugin
 from torch import nn
 
 from services.planner.context import assemble
 from services.planner.engine import PlannerEngine
-from services.planner.history import History, Turn
+from services.planner.history import TITLE_CHARACTERS, History, Turn
 from tests.conftest import SHIPPED, SHIPPED_PLANNER
 from tests.fuzz.campaign import campaign
 from wanimage import tokens
@@ -109,6 +111,7 @@ def ground() -> Ground:
     vocabulary, preprocessor = loaded(SHIPPED_PLANNER)
     config = DecodingConfig(model=SHIPPED_PLANNER, max_model_len=10**9)
     engine = PlannerEngine(Decoder(None, vocabulary, preprocessor, config), base_cells=64, max_cells=256)
+    engine.picture_tokens(types_pb2.Size(height=32, width=32))  # imports what is no example's time
     return Ground(vocabulary, engine, Understanding(nn.Identity(), *loaded(SHIPPED / "understanding")))
 
 
@@ -117,35 +120,56 @@ def loaded(folder: Path) -> tuple[Vocabulary, dict[str, Any]]:
     return Vocabulary.load(folder), json.loads((folder / "preprocessor_config.json").read_text())
 
 
+@dataclass(frozen=True)
+class Uploads:
+    """A blob store in which every picture carries words: a title, an author, a comment."""
+
+    words: str
+
+    async def get(self, _tenant: str, _blob: types_pb2.BlobRef) -> bytes:
+        chunks = PngImagePlugin.PngInfo()
+        for key in ("Title", "Author", "Comment"):
+            chunks.add_itxt(key, self.words)
+        file = io.BytesIO()
+        Pillow.new("RGB", (32, 32)).save(file, "PNG", pnginfo=chunks)
+        return file.getvalue()
+
+
 def history(parts: list[str]) -> History:
     """A session in which everything a user or model can word is one of `parts`."""
     said = itertools.cycle(parts)
     turns = []
+    upload = types_pb2.Image(
+        base=types_pb2.BlobRef(sha256=next(said), media_type=next(said)),
+        prompt=next(said), family=next(said), size=types_pb2.Size(height=32, width=32),
+    )  # fmt: skip
     for number in range(2):
         spec = ImageSpec(next(said) + "x", (8, 8))
         items = [Think(next(said)), Text(next(said)), spec, Text(next(said))]
         turns.append(
             Turn(
                 turn_id=next(said), started_seq=2 + 9 * number, started=datetime.now(UTC),
-                text=next(said), images=[],
+                text=next(said), images=[upload],
                 options=types_pb2.TurnOptions(), deadline=datetime.now(UTC), items=items,
                 planned=[events_pb2.ImagePlanned()], ended_seq=9 if number == 0 else 0,
             )
         )  # fmt: skip
-    return History("s", datetime.now(UTC), turns=turns)
+    return History(next(said), datetime.now(UTC), turns=turns, family=next(said), forked_from=next(said))
 
 
 def frame(told: History) -> list[str]:
     """The control tokens that the layout itself writes."""
     found: list[str] = []
     for turn in told.turns:
-        found += [tokens.IM_START, tokens.IM_END, tokens.IM_START]
+        found += [tokens.IM_START, *UPLOAD_FRAME * len(turn.images), tokens.IM_END, tokens.IM_START]
         found += [piece.value for piece in pieces(turn.items) if type(piece) is not str]
         found += [tokens.IM_END] if turn.ended_seq else []
     return found
 
 
 PICTURE = VisionInput(None, 4, 4)  # type: ignore[arg-type]  # only its size is asked for
+UPLOAD_FRAME = [tokens.VISION_START, tokens.IMAGE_PAD, tokens.VISION_END]
+"""As vLLM is given a picture; it repeats the middle itself."""
 PICTURE_FRAME = [tokens.VISION_START, *[tokens.IMAGE_PAD] * 4, tokens.VISION_END]
 PROMPT_FRAME = [tokens.IMAGINE, tokens.END_IMAGINE, tokens.SIZE, tokens.END_SIZE, tokens.BOI]
 
@@ -166,10 +190,11 @@ def test_no_text_from_outside_becomes_a_control_token(case: list[str], ground: G
         assert ground.vocabulary.decode_bytes(ids) == text.encode(), "text is read as it was written"
 
     told = history(case)
-    blobs = SimpleNamespace()  # no pictures, so nothing is asked of it
-    assembled = asyncio.run(assemble(ground.engine, blobs, "acme", told, see=True))  # type: ignore[arg-type]
-    ids = [index for segment in ground.engine._segments(assembled.parts) for index in segment]
-    assert controls(ground.vocabulary, ids) == frame(told)
+    uploads = Uploads("".join(case).replace("\0", ""))  # PNG text ends at a zero
+    assembled = asyncio.run(assemble(ground.engine, uploads, "acme", told, see=True))  # type: ignore[arg-type]
+    prompt = ground.engine._decoder._prompt(ground.engine._segments(assembled.parts))
+    assert controls(ground.vocabulary, prompt["prompt_token_ids"]) == frame(told)
+    assert told.summary(with_images=False).title == told.turns[0].text[:TITLE_CHARACTERS]
 
     region = types_pb2.Region(prompt=case[-1], box=types_pb2.Box(width=1, height=1))
     prompt = joined_prompt(case[0], types_pb2.Palette(), types_pb2.Background(), [region])

@@ -268,6 +268,20 @@ async def test_turn_writer_joins_fast_deltas_and_keeps_the_order(sessions: Sessi
     assert {each.turn_id for each in events} == {"turn-1"}
 
 
+async def test_turn_writer_appends_words_after_a_pause_at_once(sessions: Sessions) -> None:
+    log = await sessions.create("acme", "s", family="f1")
+    async with TurnWriter(log, "turn-1", seconds=60) as turn:
+        await turn.text("Once")
+
+        async def arrived() -> bool:
+            return texts(await replayed(sessions, "s")) == ["Once"]
+
+        await eventually(arrived)
+        await turn.text(" upon")
+        await turn.text(" a time")
+    assert texts(await replayed(sessions, "s")) == ["Once", " upon a time"]
+
+
 async def test_turn_writer_appends_held_text_by_itself(sessions: Sessions) -> None:
     log = await sessions.create("acme", "s", family="f1")
     async with TurnWriter(log, "turn-1", seconds=0.01) as turn:
