@@ -93,7 +93,8 @@ async def write(decoder: Decoder, case: Case, see: See, mode: Mode) -> Written:
         parser.feed(Tag.THINK)
     while True:
         room = min(most - written.tokens, decoder.config.max_model_len - decoder.count_tokens(context))
-        if room < 1:
+        pictures = sum(isinstance(segment, np.ndarray) for segment in context)
+        if room < 1 or pictures > decoder.config.images_per_prompt:
             written.problem, written.endless = "too long", True
             return written
         ids, reason = await _leg(decoder, context, parser, mode, room, f"{case.name}-{mode}-{written.tokens}")
