@@ -5,7 +5,7 @@ import pytest
 
 from training.world.dialogues.talk import Talk
 from training.world.scenes.scene import Background, Scene, SceneObject
-from training.world.tasks import TASKS, Sample, sample_task
+from training.world.tasks import TASKS, Sample, ambiguity, sample_task
 from training.world.tasks.answers import Answer, normal
 from training.world.tasks.changes import referent
 from training.world.tasks.checks import Distinct, changed, worst_outside
@@ -209,3 +209,11 @@ def test_the_measurement_counts_sound_results_and_faults() -> None:
     assert list(rows) == ["extract", "question"]
     assert all(row.sound == [True] for row in rows.values())
     assert all(len(row.caught) > 1 and all(row.caught) for row in rows.values())
+
+
+def test_an_occasion_names_only_what_its_ground_shows() -> None:
+    card = ambiguity._occasion("make a card", "card", ("letter",), "a greeting")  # white: lost in the snow
+    cases = [card(Talk(np.random.default_rng(seed), "train"), (8, 8)) for seed in range(60)]
+    shown = {case.answer.background.setting for case in cases if case}
+    assert "meadow" in shown
+    assert "snow" not in shown
