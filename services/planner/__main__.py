@@ -14,8 +14,9 @@ from wanimage import serve, telemetry
 if TYPE_CHECKING:
     from services.planner.engine import PlannerEngine
 
-SLOTS = 16
-"""Turns held at once; vLLM decodes as many together."""
+SLOTS = 24
+"""Turns held at once. vLLM decodes 16 together, but one that waits for a picture decodes nothing, and a quarter
+of the slots is kept for tenants that hold none."""
 ALIVE_SECONDS = 1.0
 """How often vLLM is asked whether it lives."""
 
