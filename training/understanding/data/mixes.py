@@ -51,8 +51,14 @@ class Mix:
 
 PAPER_UCT = Mix(name="paper-uct", categories={"T2T": 2, "I2T": 7})
 """The report's: pure text and pictures with text, instruct and reasoning mixed (tables 3 and 4.1.1)."""
-UCT = Mix(name="uct", categories={"T2T": 3, "I2T": 3, "T2I": 2, "I2I": 2, "interleaved": 2}, think=0.3)
-"""The nano model's, which begins from nothing: it also has to learn the markup and the language here."""
+UCT = Mix(
+    name="uct",
+    categories={"T2T": 3, "I2T": 3, "T2I": 2, "I2I": 3, "interleaved": 2},
+    sources={"refusals": 3.0, "copying": 1.5},
+    think=0.3,
+)
+"""The nano model's, which begins from nothing: it also has to learn the markup and the language here, to copy
+exactly, and to read pictures before it can edit them."""
 SFT = Mix(name="sft", categories={"T2T": 1, "I2T": 1, "T2I": 2, "I2I": 2, "interleaved": 4}, think=0.3)
 """T2T : I2T : T2I : I2I : interleaved = 1:1:2:2:4, the report's."""
 NO_PROXY = Mix(name="no-proxy", categories={"T2T": 1, "I2T": 1}, think=0.3)
