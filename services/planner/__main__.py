@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from services.planner.engine import PlannerEngine
 
 SLOTS = 24
-"""Turns held at once. vLLM decodes 16 together, but one that waits for a picture decodes nothing, and a quarter
-of the slots is kept for tenants that hold none."""
+"""Turns held at once. vLLM decodes 16 together, but one that waits for its picture decodes nothing, and a
+quarter of the slots is kept for tenants that hold none."""
 ALIVE_SECONDS = 1.0
 """How often vLLM is asked whether it lives."""
 
