@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -18,6 +19,9 @@ from wanimage.bus import Bus
 from wanimage.config import Settings
 from wanimage.jobs import Jobs
 from wanimage.stack import LocalStack, NatsServer, StackError, free_ports
+
+if TYPE_CHECKING:
+    from tests.vllm_server import VllmServer
 
 WAIT_SECONDS = 30.0
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "nano"
@@ -75,6 +79,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         servers.start()
     yield servers
     servers.stop()
+
+
+@pytest.fixture(scope="session")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["VllmServer"]:
+    """An OpenAI-compatible server for the whole run; a test must not stop it."""
+    pytest.importorskip("vllm")
+    # The checkpoint needs torch, which most tests do without.
+    from tests.families import build_checkpoint
+    from tests.vllm_server import VllmServer
+
+    folder = tmp_path_factory.mktemp("vllm")
+    server = VllmServer(build_checkpoint(folder / "checkpoint"), folder / "server.log")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,46 @@ from torch import nn
 from training.understanding.architecture import TINY, UnderstandingConfig, build
 from wanimage.models.mot import Mot, MotConfig
 from wanimage.models.vae import Vae, VaeConfig
-from wanimage.tokens import CONTROL_TOKENS
+from wanimage.tokens import (
+    CONTROL_TOKENS,
+    END_OF_TEXT,
+    IM_END,
+    IMAGE_PAD,
+    VIDEO_PAD,
+    VISION_END,
+    VISION_START,
+)
 from wanimage.weights import Family, write_manifest
 
 UNDERSTANDING: UnderstandingConfig = TINY
+SERVED = replace(UNDERSTANDING, head_dim=32, rope_sections=(8, 4, 4), context=8192)
+"""vLLM's CPU kernels know no smaller heads."""
+LIKING = 25.0
 MOT = replace(MotConfig.tiny(), latent_channels=48)
 VAE = VaeConfig.tiny()
 PIXELS_PER_CELL = 16 * 16 * 4
+QWEN_CONTROL = CONTROL_TOKENS[: CONTROL_TOKENS.index(VIDEO_PAD) + 1]
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{{ '<|im_start|>' + message.role + '\\n' }}
+{%- if message.content is string -%}
+{{ message.content }}
+{%- else -%}
+{%- for part in message.content -%}
+{%- if message.role == 'user' and (part.type == 'image' or 'image_url' in part) -%}
+{{ '<|vision_start|><|image_pad|><|vision_end|>' }}
+{%- elif 'text' in part -%}
+{{ part.text }}
+{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{{ '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{ '<|im_start|>assistant\\n' }}
+{%- endif -%}
+"""
+"""What Qwen3-VL-Instruct's does for these messages: pictures are shown in a user's message alone."""
 
 
 def build_family(folder: Path, *, seed: int = 0, name: str = "tiny", planner: bool = False) -> Family:
@@ -33,12 +66,12 @@ def build_family(folder: Path, *, seed: int = 0, name: str = "tiny", planner: bo
     With `planner` its planner is a model of its own, whose tokenizer gives other ids.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    control = _write_tokenizer(folder / "understanding", sorted(pre_tokenizers.ByteLevel.alphabet()))
-    _write_understanding(folder / "understanding", control, seed)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    control = _write_tokenizer(folder / "understanding", CONTROL_TOKENS, letters)
+    _write_understanding(folder / "understanding", _understanding(control, seed))
     if planner:
-        letters = sorted(pre_tokenizers.ByteLevel.alphabet(), reverse=True)
-        control = _write_tokenizer(folder / "planner", letters)
-        _write_understanding(folder / "planner", control, seed + 3)
+        control = _write_tokenizer(folder / "planner", CONTROL_TOKENS, letters[::-1])
+        _write_understanding(folder / "planner", _understanding(control, seed + 3))
         (folder / "planner" / "training.json").write_text(json.dumps({"stage": "random", "seed": seed + 3}))
     _write_mot(folder, seed)
     _write_vae(folder, seed)
@@ -46,23 +79,45 @@ def build_family(folder: Path, *, seed: int = 0, name: str = "tiny", planner: bo
     return Family.load(folder)
 
 
-def _write_tokenizer(folder: Path, letters: list[str]) -> dict[str, int]:
-    """A byte-level vocabulary without merges; control tokens first, as in the shipped family."""
+def build_checkpoint(folder: Path, *, seed: int = 0) -> Path:
+    """Write a random Qwen3-VL from elsewhere: its tokenizer has none of the markup's tokens.
+
+    It likes "<" and writes it about every tenth character, so that tests need not wait for its tags to end.
+    """
+    control = _write_tokenizer(folder, QWEN_CONTROL, sorted(pre_tokenizers.ByteLevel.alphabet()))
+    model = build(SERVED, 256 + len(control), control, seed)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[ord("<") - ord("!") + len(control)] *= LIKING
+    _write_understanding(folder, model)
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    document = {"tokenizer_class": "PreTrainedTokenizerFast", "processor_class": "Qwen3VLProcessor"}
+    document |= {"eos_token": IM_END, "pad_token": END_OF_TEXT, "image_token": IMAGE_PAD}
+    document |= {"vision_start_token": VISION_START, "vision_end_token": VISION_END, "video_token": VIDEO_PAD}
+    (folder / "tokenizer_config.json").write_text(json.dumps(document))
+    video = json.loads((folder / "preprocessor_config.json").read_text())
+    video["video_processor_type"] = "Qwen3VLVideoProcessor"
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(video))
+    return folder
+
+
+def _write_tokenizer(folder: Path, special: tuple[str, ...], letters: list[str]) -> dict[str, int]:
+    """A byte-level vocabulary without merges; special tokens first, as in the shipped family."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [*CONTROL_TOKENS, *letters]
+    names = [*special, *letters]
     tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(names)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS]
-    )
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.save(str(folder / "tokenizer.json"))
-    return {token: names.index(token) for token in CONTROL_TOKENS}
+    return {token: names.index(token) for token in special}
 
 
-def _write_understanding(folder: Path, control: dict[str, int], seed: int) -> None:
-    model = build(UNDERSTANDING, 256 + len(CONTROL_TOKENS), control, seed).half()
-    model.save_pretrained(folder)
+def _understanding(control: dict[str, int], seed: int) -> nn.Module:
+    return build(UNDERSTANDING, 256 + len(control), control, seed)
+
+
+def _write_understanding(folder: Path, model: nn.Module) -> None:
+    model.half().save_pretrained(folder)
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "patch_size": 16, "merge_size": 2, "temporal_patch_size": 2,

@@ -7,6 +7,7 @@ naming the variable and the way out.
 import json
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -41,6 +42,13 @@ class Settings(BaseSettings):
     """Speak https to S3."""
     weights: Path = ROOT / "weights" / "nano"
     """Folder of the weight family, with its manifest.json."""
+    planner_model: str = ""
+    """The planner's own model in place of the family's: the folder of a Qwen3-VL checkpoint or, with
+    `planner_endpoint`, the name it is served under (empty: the only one)."""
+    planner_endpoint: str = ""
+    """URL of a server that runs the planner's model, ending in /v1: vLLM, or what speaks its chat API."""
+    planner_endpoint_key: SecretStr = SecretStr("")
+    """API key of `planner_endpoint`."""
     host: str = "127.0.0.1"
     """Address a service binds to; 0.0.0.0 in containers."""
     port: int | None = Field(default=None, ge=0, le=65535)
@@ -107,6 +115,16 @@ class Settings(BaseSettings):
             raise ValueError("WAN_API_KEYS must be JSON or 'tenant=key,tenant=key'")
         return {tenant.strip(): key.strip() for tenant, _, key in pairs}
 
+    @field_validator("planner_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("WAN_PLANNER_ENDPOINT is no URL; write http://host:port/v1")
+        if parts.username or parts.password:
+            raise ValueError("WAN_PLANNER_ENDPOINT holds a password; set WAN_PLANNER_ENDPOINT_KEY instead")
+        return value
+
     @model_validator(mode="after")
     def _check_files(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -120,6 +138,11 @@ class Settings(BaseSettings):
             if path is not None and not path.is_file():
                 raise ValueError(f"WAN_{name.upper()}: no file {str(path)!r}; name a PEM file")
         return self
+
+    @property
+    def own_planner(self) -> bool:
+        """Whether another model plans than the family's."""
+        return bool(self.planner_model or self.planner_endpoint)
 
     def address(self, service: str) -> str:
         """host:port this service binds to."""

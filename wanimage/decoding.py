@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -41,6 +41,15 @@ class DecodingConfig:
     prefix_caching: bool = True
     """Keep the blocks of earlier contexts; off only to measure what they are worth."""
     kv_cache_gib: int = 1
+    """Memory for the cache on a CPU; VLLM_CPU_KVCACHE_SPACE wins."""
+    dtype: str = "float32"
+    """What the weights are computed in; `auto` is the checkpoint's own."""
+    eager: bool = True
+    """Compile nothing: a nano model gains nothing by it."""
+    chunked_prefill: bool = False
+    """Read long prompts in pieces, between which others decode. Not on a CPU."""
+    grammars: Literal["guidance", "xgrammar"] = "guidance"
+    """Who reads them. guidance knows control tokens by their ids; xgrammar reads EBNF over text."""
     threads: int = 1
     """Cores of the model; more gain nothing at nano size."""
 
@@ -49,7 +58,7 @@ class StopReason(StrEnum):
     """Why a leg of decoding ended."""
 
     TOKEN = "token"
-    """A stop token came; it is the last id of the delta."""
+    """A stop came: a token, which is the last id of the delta, or a text, which is left out of its text."""
     LENGTH = "length"
     """`max_tokens` were decoded."""
     ABORTED = "aborted"
@@ -61,12 +70,16 @@ class TokenDelta:
     """What one decoding step added. The last one has `finished` and says why."""
 
     token_ids: tuple[int, ...]
+    text: str = ""
+    """What the ids say, control tokens written out; only where a stop is a text."""
     finished: bool = False
     stop_reason: StopReason | None = None
     prompt_tokens: int = 0
     """Tokens of the prompt, on the first delta."""
     cached_tokens: int = 0
     """How many of them came from the prefix cache, on the first delta."""
+    untold: int = 0
+    """Tokens added whose ids a remote server did not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +106,11 @@ class Decoder:
         self.config = config
 
     @classmethod
-    async def load(cls, config: DecodingConfig) -> "Decoder":
-        """Start vLLM (30-40 s, most of it imports) and decode once, so that the first request is warm."""
+    async def load(cls, config: DecodingConfig, vocabulary: Vocabulary | None = None) -> "Decoder":
+        """Start vLLM (30-40 s, most of it imports) and decode once, so that the first request is warm.
+
+        `vocabulary` is the checkpoint's, where it need not have all control tokens.
+        """
         import json
 
         _environment(config)
@@ -104,26 +120,24 @@ class Decoder:
         llm = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=str(config.model),
-                dtype="float32",
-                enforce_eager=True,
+                dtype=config.dtype,
+                enforce_eager=config.eager,
                 block_size=config.block_size,
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.max_num_seqs,
                 # Whole prompts only: vLLM's worker dies on the CPU of a seeded request whose prompt it reads
                 # in pieces ("CPU Generator does not use offset"), and the other requests with it.
-                enable_chunked_prefill=False,
+                enable_chunked_prefill=config.chunked_prefill,
                 max_num_batched_tokens=config.max_model_len,
                 limit_mm_per_prompt={"image": config.images_per_prompt, "video": 0},
                 enable_prefix_caching=config.prefix_caching,
-                structured_outputs_config={
-                    "backend": "guidance"
-                },  # it knows control tokens by id; xgrammar does not
+                structured_outputs_config={"backend": config.grammars},
                 disable_log_stats=True,
                 generation_config="vllm",
                 seed=0,
             )
         )
-        vocabulary = Vocabulary.load(config.model)
+        vocabulary = vocabulary or Vocabulary.load(config.model)
         preprocessor = json.loads((config.model / "preprocessor_config.json").read_text())
         decoder = cls(llm, vocabulary, preprocessor, config)
         await decoder._warm_up()
@@ -134,14 +148,15 @@ class Decoder:
         context: Sequence[Segment],
         sampling: Sampling,
         *,
-        stop: Sequence[int],
+        stop: Sequence[int | str],
         request_id: str,
         grammar: str | None = None,
     ) -> AsyncIterator[TokenDelta]:
-        """Decode until a token of `stop` (which is included), `max_tokens` or `abort(request_id)`.
+        """Decode until something of `stop` (a token is included), `max_tokens` or `abort(request_id)`.
 
-        `grammar` is Lark text for llguidance, with control tokens as `<[id]>`. Raises `InvalidInput`
-        ("context") when prompt and `max_tokens` exceed the model, `Unavailable` when vLLM has died.
+        `grammar` is Lark text for llguidance, with control tokens as `<[id]>`, or EBNF for xgrammar. Raises
+        `InvalidInput` ("context") when prompt and `max_tokens` exceed the model, `Unavailable` when vLLM has
+        died.
         Leaving the iterator early aborts the request.
         """
         from vllm import SamplingParams
@@ -149,13 +164,17 @@ class Decoder:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         self.check_room(context, sampling.max_tokens)
+        texts = [each for each in stop if isinstance(each, str)]
         parameters = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             seed=sampling.seed,
             max_tokens=sampling.max_tokens,
-            stop_token_ids=list(stop),
-            detokenize=False,
+            stop_token_ids=[each for each in stop if isinstance(each, int)],
+            stop=texts,
+            detokenize=bool(texts),
+            skip_special_tokens=False,
+            spaces_between_special_tokens=False,
             output_kind=RequestOutputKind.DELTA,
             structured_outputs=StructuredOutputsParams(grammar=grammar) if grammar else None,
         )
@@ -168,7 +187,7 @@ class Decoder:
                     (len(output.prompt_token_ids or ()), output.num_cached_tokens or 0) if first else (0, 0)
                 )
                 first = False
-                yield TokenDelta(tuple(part.token_ids), output.finished, reason, prompt, cached)
+                yield TokenDelta(tuple(part.token_ids), part.text, output.finished, reason, prompt, cached)
         except EngineDeadError as error:
             raise Unavailable("the language model", str(error)) from error
 
@@ -198,6 +217,16 @@ class Decoder:
             )
 
     @property
+    def window(self) -> int:
+        """Most tokens of prompt and answer together."""
+        return self.config.max_model_len
+
+    @property
+    def max_images(self) -> int:
+        """Most pictures of a prompt."""
+        return self.config.images_per_prompt
+
+    @property
     def alive(self) -> bool:
         """Whether vLLM still answers."""
         return not self._llm.errored
@@ -211,10 +240,12 @@ class Decoder:
         control = self.vocabulary.control
         text = (control[tokens.IM_START], *self.vocabulary.encode_user_text("user\n"))
         context: list[Segment] = [text, np.zeros((64, 64, 3), np.uint8)]
-        grammar = f"start: TEXT <[{control[tokens.IM_END]}]>\nTEXT: /(?s:.+)/\n"
+        grammar = "root ::= [a-z]+"
+        if self.config.grammars == "guidance":
+            grammar = lark(f"start: TEXT <[{control[tokens.IM_END]}]>\nTEXT: /(?s:.+)/\n")
         sampling = Sampling(max_tokens=4, temperature=1.0, seed=0)
         name = f"warm-up-{uuid.uuid4().hex}"
-        async for _ in self.decode(context, sampling, stop=(), request_id=name, grammar=lark(grammar)):
+        async for _ in self.decode(context, sampling, stop=(), request_id=name, grammar=grammar):
             pass
 
     def picture_tokens(self, height: int, width: int) -> int:

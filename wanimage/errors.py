@@ -7,6 +7,7 @@ WanError                     (never raised itself)
 ├── Forbidden                PERMISSION_DENIED    the key is known, its role may not do this
 ├── FamilyMismatch           FAILED_PRECONDITION  a job or latent of another weight family
 ├── SchemaMismatch           FAILED_PRECONDITION  a session log written by a newer version
+├── Misconfigured            FAILED_PRECONDITION  a setting is wrong: names it and the way out
 ├── Conflict                 ABORTED              somebody else appended first; read again and retry
 ├── Overloaded               RESOURCE_EXHAUSTED   queues are full; retry after `retry_after` seconds
 ├── Cancelled                CANCELLED            the client (or an operator) cancelled the work
@@ -87,6 +88,17 @@ class SchemaMismatch(WanError):
     def __init__(self, what: str, found: object, known: int) -> None:
         super().__init__(f"{what} is written in schema {found}, this version reads up to {known}; update it")
         self.found, self.known = found, known
+
+
+class Misconfigured(WanError):
+    """A setting of this service is wrong. Ends a start; trying again without a change helps nobody."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+
+    def __init__(self, setting: str, problem: str, way_out: str) -> None:
+        """`setting` is the variable (`WAN_PLANNER_MODEL`)."""
+        super().__init__(f"{setting}: {problem}; {way_out}")
+        self.setting, self.problem, self.way_out = setting, problem, way_out
 
 
 class Conflict(WanError):

@@ -76,19 +76,26 @@ def _grammar(state: str, ids: tuple[tuple[Tag, int], ...], max_cells: int, banne
     return lark(f"{rules}COUNT: /{counts}/\nGRID: /{_grids(max_cells)}/\n")
 
 
-@lru_cache(maxsize=8)
 def _grids(max_cells: int) -> str:
-    """A regular expression of every grid within the cells, the aspect and `LARGEST_SIDE`."""
-    rows = []
-    for height in range(1, LARGEST_SIDE + 1):
-        widths = [
+    """A regular expression of every grid."""
+    return "|".join(
+        f"{height}\\*({'|'.join(map(str, widths))})" for height, widths in grids(max_cells).items()
+    )
+
+
+@lru_cache(maxsize=8)
+def grids(max_cells: int) -> dict[int, list[int]]:
+    """Widths by height of every grid within the cells, the aspect and `LARGEST_SIDE`."""
+    sides = range(1, LARGEST_SIDE + 1)
+    rows = {
+        height: [
             width
-            for width in range(1, LARGEST_SIDE + 1)
+            for width in sides
             if height * width <= max_cells and max(height, width) <= 8 * min(height, width)
         ]
-        if widths:
-            rows.append(f"{height}\\*({'|'.join(map(str, widths))})")
-    return "|".join(rows)
+        for height in sides
+    }
+    return {height: widths for height, widths in rows.items() if widths}
 
 
 assert {tag.value for tag in Tag} <= set(tokens.CONTROL_TOKENS), "every tag is a control token"

@@ -24,7 +24,7 @@ from wanimage import metrics, rpc, telemetry, tls
 from wanimage.blobs import Blobs
 from wanimage.bus import Bus
 from wanimage.config import PORTS, Role, Settings
-from wanimage.errors import Unavailable
+from wanimage.errors import Misconfigured, Unavailable
 from wanimage.exposition import exposed
 from wanimage.jobs import Jobs
 from wanimage.v1.jobs_pb2 import Job
@@ -110,7 +110,7 @@ def main(service: Service) -> int:
     )
     try:
         asyncio.run(_until_stopped(service, settings))
-    except (WeightsError, Unavailable) as error:
+    except (WeightsError, Misconfigured, Unavailable) as error:
         log.error("start_failed", error=str(error))
         return 1
     return 0

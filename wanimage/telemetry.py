@@ -22,7 +22,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind
 
 TRACER_NAME = "wanimage"
-QUIET_LOGGERS = ("nats", "urllib3", "asyncio", "grpc")
+QUIET_LOGGERS = ("nats", "urllib3", "asyncio", "grpc", "openai", "httpx", "httpx2")
 """Libraries whose INFO records only repeat what our own events already say."""
 
 

@@ -6,6 +6,7 @@ training corpus holds (control tokens become their single ids). Works on any Qwe
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ CONTROL_TOKENS = (
     IMAGINE, END_IMAGINE, SIZE, END_SIZE, SERIES, END_SERIES, BOI,
 )  # fmt: skip
 """Every control token, in id order (ids 0..15 in the shipped family)."""
+QWEN_TOKENS = (IM_START, IM_END, VISION_START, VISION_END, IMAGE_PAD)
+"""Those that any Qwen3-VL has."""
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -46,21 +49,21 @@ class Vocabulary:
     untrusted: Tokenizer
     """Sees ordinary text everywhere."""
     control: dict[str, int]
-    """Id of each token of `CONTROL_TOKENS`."""
+    """Id of each token of `CONTROL_TOKENS`, as far as the tokenizer has it."""
     names: dict[int, str]
     """`control` inverted."""
     pieces: tuple[bytes, ...]
     """Bytes each id stands for; empty for control tokens."""
 
     @classmethod
-    def load(cls, folder: Path) -> "Vocabulary":
-        """Read `folder/tokenizer.json`. Raises `ValueError` when a control token is missing."""
+    def load(cls, folder: Path, needed: Sequence[str] = CONTROL_TOKENS) -> "Vocabulary":
+        """Read `folder/tokenizer.json`. Raises `ValueError` when a token of `needed` is missing."""
         text = (Path(folder) / "tokenizer.json").read_text()
         trusted, untrusted = Tokenizer.from_str(text), Tokenizer.from_str(text)
         untrusted.encode_special_tokens = True
         found = {name: trusted.token_to_id(name) for name in CONTROL_TOKENS}
         control = {name: index for name, index in found.items() if index is not None}
-        missing = [name for name in CONTROL_TOKENS if name not in control]
+        missing = [name for name in needed if name not in control]
         if missing:
             raise ValueError(f"{folder}/tokenizer.json lacks {missing}; add them as special tokens")
         special = {entry["id"] for entry in json.loads(text)["added_tokens"]}
@@ -77,6 +80,11 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.pieces)
+
+    @property
+    def has_markup(self) -> bool:
+        """Whether every tag of the markup is a token; a checkpoint from elsewhere has none, or few."""
+        return all(tag.value in self.control for tag in Tag)
 
     def is_control(self, token_id: int) -> bool:
         """Whether the id is one of `CONTROL_TOKENS`."""

@@ -25,20 +25,19 @@ log = telemetry.logger(__name__)
 
 @asynccontextmanager
 async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work]]:
-    """Load vLLM; take turns."""
+    """Load the model; take turns."""
     # vLLM is slow to import, and a front does without it.
-    from services.planner.engine import PlannerEngine
+    from services.planner.opening import open_engine
     from services.planner.turn import TurnRunner
     from wanimage.sessions import Sessions
 
-    engine = await PlannerEngine.load(ground.family)
-    runner = TurnRunner(engine, Sessions(ground.bus), ground.jobs, ground.blobs, ground.family.digest)
-    watching = asyncio.create_task(_leave_when_dead(engine))
-    try:
-        yield [serve.Work("turn", runner.run, SLOTS)]
-    finally:
-        watching.cancel()
-        engine.close()
+    async with open_engine(ground.family, ground.settings) as engine:
+        runner = TurnRunner(engine, Sessions(ground.bus), ground.jobs, ground.blobs, ground.family.digest)
+        watching = asyncio.create_task(_leave_when_dead(engine))
+        try:
+            yield [serve.Work("turn", runner.run, SLOTS)]
+        finally:
+            watching.cancel()
 
 
 async def _leave_when_dead(engine: "PlannerEngine") -> None:

@@ -2,17 +2,21 @@
 
 Knows neither gRPC nor the bus. Decoding stops at every <BOI>, so that the service can draw and append the
 picture; a grammar keeps what is written well formed from wherever the turn stands.
+
+A model is spoken to in a dialect. `Native` is the family's own, in control tokens; `adapted.py` has the one
+for checkpoints from elsewhere, in plain text. `opening.py` chooses, by what the tokenizer has.
 """
 
 import codecs
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wanimage import tokens
-from wanimage.decoding import Decoder, DecodingConfig, Sampling, Segment, StopReason
+from wanimage.decoding import Decoder, DecodingConfig, Sampling, Segment, StopReason, TokenDelta
 from wanimage.grammar import grammar_of
 from wanimage.images import CELL, fit_grid
 from wanimage.markup import MarkupError, Parser, Tag
@@ -56,27 +60,104 @@ class Delta:
     """On the first delta, the tokens of the context."""
     cached_tokens: int = 0
     """On the first delta, how many of them came from the prefix cache."""
+    untold: int = 0
+    """Tokens added whose ids a remote server did not tell."""
 
     @property
     def generated_tokens(self) -> int:
         """Tokens this delta added, the stop token included."""
-        return len(self.token_ids)
+        return len(self.token_ids) + self.untold
+
+
+class Reader(Protocol):
+    """Reads one leg of decoding."""
+
+    def read(self, delta: TokenDelta) -> tuple[list[str | Tag], str]:
+        """The pieces a step completes, and why it was the last one, as in `Delta`."""
+
+
+class Dialect(Protocol):
+    """How a model is spoken to."""
+
+    def prompt(self, context: Sequence[Part]) -> Any:
+        """The context as the model takes it; raises nothing that depends on what users wrote."""
+
+    def grammar(self, parser: Parser, begun: bool, max_cells: int, banned: frozenset[Tag]) -> str:
+        """What may follow what `parser` has read; see `wanimage.grammar.grammar_of`."""
+
+    def reader(self) -> Reader:
+        """A reader of the next leg."""
+
+    def count(self, model: Any, parts: Sequence[Part]) -> int:
+        """Tokens that parts of a context take, rather more than less; counts of stretches add up."""
+
+    def picture_tokens(self, model: Any, height: int, width: int) -> int:
+        """Tokens a picture of that size takes in a context."""
+
+    def overhead(self, model: Any) -> int:
+        """Tokens that open every context."""
+
+    @property
+    def stop(self) -> Sequence[int | str]:
+        """Tokens or texts that end a leg."""
+
+
+class Model(Protocol):
+    """What decodes, here or elsewhere: `wanimage.decoding.Decoder` for one, with its prompts."""
+
+    @property
+    def window(self) -> int:
+        """Most tokens of context and answer together."""
+
+    @property
+    def max_images(self) -> int:
+        """Most pictures of a prompt."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the model still answers."""
+
+    def count_tokens(self, context: Any) -> int:
+        """Tokens a prompt takes, pictures included."""
+
+    def picture_tokens(self, height: int, width: int) -> int:
+        """Tokens a picture of that size takes in a prompt."""
+
+    def decode(
+        self,
+        context: Any,
+        sampling: Sampling,
+        *,
+        stop: Sequence[int | str],
+        request_id: str,
+        grammar: str | None = None,
+    ) -> AsyncIterator[TokenDelta]:
+        """As `Decoder.decode`."""
+
+    async def abort(self, request_id: str) -> None:
+        """End a request early. Unknown ids are ignored."""
+
+    def close(self) -> None:
+        """Stop it."""
 
 
 class PlannerEngine:
     """A Qwen3-VL that plans turns."""
 
-    def __init__(self, decoder: Decoder, *, base_cells: int, max_cells: int) -> None:
-        self._decoder = decoder
+    def __init__(self, model: Model, dialect: Dialect, *, base_cells: int, max_cells: int) -> None:
+        self._model, self.dialect = model, dialect
         self.base_cells, self.max_cells = base_cells, max_cells
-        control = decoder.vocabulary.control
-        self._boi, self._end = control[tokens.BOI], control[tokens.IM_END]
+
+    @classmethod
+    def native(cls, decoder: Decoder, *, base_cells: int, max_cells: int) -> "PlannerEngine":
+        """One whose tokenizer has the markup's control tokens."""
+        return cls(decoder, Native(decoder.vocabulary), base_cells=base_cells, max_cells=max_cells)
 
     @classmethod
     async def load(cls, family: Family, config: DecodingConfig | None = None) -> "PlannerEngine":
         """Serve the family's planner; ready (and warm) when this returns."""
         decoder = await Decoder.load(config or DecodingConfig(model=family.planner))
-        return cls(decoder, base_cells=family.base_cells, max_cells=family.max_cells)
+        return cls.native(decoder, base_cells=family.base_cells, max_cells=family.max_cells)
 
     async def decode(
         self,
@@ -97,58 +178,54 @@ class PlannerEngine:
         `InvalidInput` ("context") when nothing fits any more, `Unavailable` when the model has died.
         """
         grammar = self._grammar(context, banned) if constrained else None
-        segments = self._segments(context)
-        room = self.max_tokens - self._decoder.count_tokens(segments)
+        prompt = self.dialect.prompt(context)
+        room = self._model.window - self._model.count_tokens(prompt)
         sampling = Sampling(
             max_tokens=max(1, min(max_tokens, room)),
             temperature=TEMPERATURE if temperature is None else temperature,
             top_p=TOP_P if top_p is None else top_p,
             seed=seed,
         )
-        reader = PieceReader(self._decoder.vocabulary)
-        stop = (self._boi, self._end)
-        async for delta in self._decoder.decode(
-            segments, sampling, stop=stop, request_id=request_id, grammar=grammar
+        reader, stop = self.dialect.reader(), self.dialect.stop
+        async for delta in self._model.decode(
+            prompt, sampling, stop=stop, request_id=request_id, grammar=grammar
         ):
-            written = [
-                piece for token in delta.token_ids if token != self._end for piece in reader.feed(token)
-            ]
-            if delta.finished:
-                written += reader.finish()
+            pieces, why = reader.read(delta)
             yield Delta(
-                pieces=tuple(written),
+                pieces=tuple(pieces),
                 token_ids=delta.token_ids,
-                stop=self._stop(delta.token_ids, delta.stop_reason),
+                stop=why,
                 prompt_tokens=delta.prompt_tokens,
                 cached_tokens=delta.cached_tokens,
+                untold=delta.untold,
             )
 
     async def abort(self, request_id: str) -> None:
         """End a request early; its iterator ends with `aborted`. Unknown ids are ignored."""
-        await self._decoder.abort(request_id)
+        await self._model.abort(request_id)
 
     @property
     def max_tokens(self) -> int:
-        """The window: most tokens of context and answer together."""
-        return self._decoder.config.max_model_len
+        """Most tokens of context and answer together: the window, less what opens every context."""
+        return self._model.window - self.dialect.overhead(self._model)
 
     @property
     def max_images(self) -> int:
         """Most pictures of a context."""
-        return self._decoder.config.images_per_prompt
+        return self._model.max_images
 
     @property
     def alive(self) -> bool:
         """Whether the model still answers (for health checks)."""
-        return self._decoder.alive
+        return self._model.alive
 
     def count(self, context: Sequence[Part]) -> int:
         """Tokens a context takes, pictures included."""
-        return self._decoder.count_tokens(self._segments(context))
+        return self.dialect.count(self._model, context)
 
     def picture_tokens(self, size: types_pb2.Size) -> int:
         """Tokens a picture of that size takes in a context."""
-        return self._decoder.picture_tokens(size.height, size.width)
+        return self.dialect.picture_tokens(self._model, size.height, size.width)
 
     def grid_asked_for(self, hint: types_pb2.SizeHint) -> types_pb2.Grid:
         """The base grid of a checked hint; what is larger than the family's is left to the refiner."""
@@ -160,19 +237,7 @@ class PlannerEngine:
 
     def close(self) -> None:
         """Stop the model's process."""
-        self._decoder.close()
-
-    def _segments(self, context: Sequence[Part]) -> list[Segment]:
-        vocabulary = self._decoder.vocabulary
-        segments: list[Segment] = []
-        for part in context:
-            if isinstance(part, Picture):
-                segments.append(part.pixels)
-            elif isinstance(part, Control | Tag):
-                segments.append((vocabulary.control[part.name if isinstance(part, Control) else part.value],))
-            else:
-                segments.append(tuple(vocabulary.encode_user_text(part)))
-        return segments
+        self._model.close()
 
     def _grammar(self, context: Sequence[Part], banned: frozenset[Tag]) -> str:
         """What may follow the last assistant turn's markup."""
@@ -180,15 +245,7 @@ class PlannerEngine:
         for part in _last_turn(context):
             begun = not isinstance(part, Tag)
             parser.feed(part)
-        control = self._decoder.vocabulary.control
-        return grammar_of(parser, begun, control, max_cells=self.max_cells, banned=banned)
-
-    def _stop(self, token_ids: tuple[int, ...], reason: StopReason | None) -> str:
-        if reason is None:
-            return ""
-        if reason is StopReason.TOKEN:
-            return "boi" if token_ids and token_ids[-1] == self._boi else "end"
-        return reason.value
+        return self.dialect.grammar(parser, begun, self.max_cells, banned)
 
 
 def _last_turn(context: Sequence[Part]) -> list[str | Tag]:
@@ -203,6 +260,51 @@ def _last_turn(context: Sequence[Part]) -> list[str | Tag]:
     return found
 
 
+@dataclass(frozen=True)
+class Native:
+    """The dialect of a tokenizer that has the markup's control tokens."""
+
+    vocabulary: Vocabulary
+
+    def prompt(self, context: Sequence[Part]) -> list[Segment]:
+        """Token ids and pictures."""
+        segments: list[Segment] = []
+        for part in context:
+            if isinstance(part, Picture):
+                segments.append(part.pixels)
+            elif isinstance(part, Control | Tag):
+                name = part.name if isinstance(part, Control) else part.value
+                segments.append((self.vocabulary.control[name],))
+            else:
+                segments.append(tuple(self.vocabulary.encode_user_text(part)))
+        return segments
+
+    def grammar(self, parser: Parser, begun: bool, max_cells: int, banned: frozenset[Tag]) -> str:
+        """Lark for llguidance."""
+        return grammar_of(parser, begun, self.vocabulary.control, max_cells=max_cells, banned=banned)
+
+    def reader(self) -> "PieceReader":
+        """One that knows tags by their ids."""
+        return PieceReader(self.vocabulary)
+
+    def count(self, model: Model, parts: Sequence[Part]) -> int:
+        """Exactly."""
+        return model.count_tokens(self.prompt(parts))
+
+    def picture_tokens(self, model: Model, height: int, width: int) -> int:
+        """Exactly."""
+        return model.picture_tokens(height, width)
+
+    def overhead(self, model: Model) -> int:
+        """Nothing."""
+        return 0
+
+    @property
+    def stop(self) -> tuple[int, int]:
+        """<BOI> and the end of the turn."""
+        return self.vocabulary.control[tokens.BOI], self.vocabulary.control[tokens.IM_END]
+
+
 _TAGS = frozenset(tag.value for tag in Tag)
 
 
@@ -211,7 +313,17 @@ class PieceReader:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._end = vocabulary.control[tokens.IM_END]
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def read(self, delta: TokenDelta) -> tuple[list[str | Tag], str]:
+        """Pieces of a step, and why it was the last."""
+        written = [piece for token in delta.token_ids if token != self._end for piece in self.feed(token)]
+        if delta.finished:
+            written += self.finish()
+        if delta.stop_reason is StopReason.TOKEN:
+            return written, "boi" if written and written[-1] is Tag.BOI else "end"
+        return written, delta.stop_reason.value if delta.stop_reason else ""
 
     def feed(self, token: int) -> list[str | Tag]:
         """The pieces a token completes, often none or one."""

@@ -24,13 +24,14 @@ MAX_MESSAGE_TOKENS = 2048
 
 @dataclass(frozen=True)
 class Intake:
-    """Accepts turns. Knows the tokenizer but holds no model."""
+    """Accepts turns. Knows the family's tokenizer but holds no model."""
 
     sessions: Sessions
     jobs: Jobs
     blobs: Blobs
     family: Family
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
+    """None: another model plans than the family's, and its worker says what it can read."""
 
     async def history(self, tenant: str, session_id: str) -> tuple[SessionLog, History]:
         """Open a session and read its log; raises NotFound."""
@@ -110,7 +111,7 @@ class Intake:
 
     def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
         limits.check_prompt(user.text, "user.text")
-        tokens = len(self.vocabulary.encode_user_text(user.text))
+        tokens = len(self.vocabulary.encode_user_text(user.text)) if self.vocabulary else 0
         if tokens > MAX_MESSAGE_TOKENS:
             problem = f"{tokens:,} tokens, this family reads {MAX_MESSAGE_TOKENS:,} a message"
             raise InvalidInput("user.text", problem, "shorten the message")

@@ -48,7 +48,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     def on(cls, ground: Ground) -> "PlannerService":
         """A front over one process's connections."""
         sessions = Sessions(ground.bus)
-        vocabulary = Vocabulary.load(ground.family.planner)
+        vocabulary = None if ground.settings.own_planner else Vocabulary.load(ground.family.planner)
         intake = Intake(sessions, ground.jobs, ground.blobs, ground.family, vocabulary)
         return cls(ground, sessions, intake)
 

@@ -19,16 +19,20 @@ from PIL import Image as Pillow
 from PIL import PngImagePlugin
 from torch import nn
 
+from services.planner.adapted import SHOWN, Adapted
 from services.planner.context import assemble
 from services.planner.engine import PlannerEngine
 from services.planner.history import TITLE_CHARACTERS, History, Turn
+from services.planner.templated import ChatTemplate, TemplatedDecoder, vocabulary_of
 from tests.conftest import SHIPPED, SHIPPED_PLANNER
+from tests.families import build_checkpoint
 from tests.fuzz.campaign import campaign
 from wanimage import tokens
 from wanimage.decoding import Decoder, DecodingConfig
 from wanimage.limits import joined_prompt
-from wanimage.markup import ImageSpec, Text, Think, pieces
+from wanimage.markup import ImageSpec, Tag, Text, Think, pieces
 from wanimage.models.understanding import Understanding, VisionInput
+from wanimage.plaintext import escape, unescape
 from wanimage.tokens import Vocabulary
 from wanimage.v1 import events_pb2, types_pb2
 
@@ -93,12 +97,15 @@ attacks = st.lists(
 
 @dataclass(frozen=True)
 class Ground:
-    """The shipped tokenizers under everything that lays out ids; no weights."""
+    """The tokenizers under everything that lays out ids; no weights."""
 
     vocabulary: Vocabulary
     """The planner's."""
     engine: PlannerEngine
     understanding: Understanding
+    plain: PlannerEngine
+    """Of a checkpoint from elsewhere."""
+    template: ChatTemplate
 
 
 def controls(vocabulary: Vocabulary, ids: Any) -> list[str]:
@@ -107,12 +114,19 @@ def controls(vocabulary: Vocabulary, ids: Any) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def ground() -> Ground:
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     vocabulary, preprocessor = loaded(SHIPPED_PLANNER)
     config = DecodingConfig(model=SHIPPED_PLANNER, max_model_len=10**9)
-    engine = PlannerEngine(Decoder(None, vocabulary, preprocessor, config), base_cells=64, max_cells=256)
+    engine = PlannerEngine.native(
+        Decoder(None, vocabulary, preprocessor, config), base_cells=64, max_cells=256
+    )
     engine.picture_tokens(types_pb2.Size(height=32, width=32))  # imports what is no example's time
-    return Ground(vocabulary, engine, Understanding(nn.Identity(), *loaded(SHIPPED / "understanding")))
+    understanding = Understanding(nn.Identity(), *loaded(SHIPPED / "understanding"))
+    folder = build_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    template = ChatTemplate.load(folder, vocabulary_of(folder))
+    decoder = TemplatedDecoder(Decoder(None, vocabulary_of(folder), preprocessor, config), template)
+    plain = PlannerEngine(decoder, Adapted(64), base_cells=64, max_cells=256)
+    return Ground(vocabulary, engine, understanding, plain, template)
 
 
 def loaded(folder: Path) -> tuple[Vocabulary, dict[str, Any]]:
@@ -192,7 +206,7 @@ def test_no_text_from_outside_becomes_a_control_token(case: list[str], ground: G
     told = history(case)
     uploads = Uploads("".join(case).replace("\0", ""))  # PNG text ends at a zero
     assembled = asyncio.run(assemble(ground.engine, uploads, "acme", told, see=True))  # type: ignore[arg-type]
-    prompt = ground.engine._decoder._prompt(ground.engine._segments(assembled.parts))
+    prompt = ground.engine._model._prompt(ground.engine.dialect.prompt(assembled.parts))  # type: ignore[attr-defined]
     assert controls(ground.vocabulary, prompt["prompt_token_ids"]) == frame(told)
     assert told.summary(with_images=False).title == told.turns[0].text[:TITLE_CHARACTERS]
 
@@ -200,3 +214,28 @@ def test_no_text_from_outside_becomes_a_control_token(case: list[str], ground: G
     prompt = joined_prompt(case[0], types_pb2.Palette(), types_pb2.Background(), [region])
     conditioned = ground.understanding.condition_ids(prompt, (8, 8), [PICTURE])
     assert controls(ground.understanding.vocabulary, conditioned) == PICTURE_FRAME + PROMPT_FRAME
+
+
+@campaign(
+    "prompt injection strings, before a planner from elsewhere",
+    st.lists(attacks, min_size=1, max_size=4),
+    few=100,
+    full=20_000,
+    corpus=[[name] for name in (*NAMES, SHOWN, "&lt;imagine>", "&amp;lt;")],
+)
+def test_no_text_from_outside_becomes_a_tag_of_a_chat(case: list[str], ground: Ground) -> None:
+    assert all(unescape(escape(text)) == text for text in case)
+    told = history(case)
+    assembled = asyncio.run(assemble(ground.plain, Uploads(""), "acme", told, see=True))  # type: ignore[arg-type]
+    chat = ground.plain.dialect.prompt(assembled.parts)
+    session = chat.messages[len(Adapted(64).opening) :]
+    said = [part for message in session for part in message.content if isinstance(part, str)]
+    tags = [name for name in frame(told) if name in {tag.value for tag in Tag} - {Tag.BOI}]
+    assert "".join([*said, chat.begun]).count("<") == len(tags)
+
+    vocabulary = ground.template.vocabulary
+    for text in (*case, *said):
+        assert controls(vocabulary, vocabulary.encode_user_text(text)) == []
+    ids = [index for part in ground.template.segments(chat) if isinstance(part, tuple) for index in part]
+    frames = [tokens.IM_START, tokens.IM_END] * len(chat.messages) + [tokens.IM_START]
+    assert controls(vocabulary, ids) == frames

@@ -30,7 +30,7 @@ async def engine() -> AsyncIterator[PlannerEngine]:
     if not (SHIPPED_PLANNER / "model.safetensors").exists() and not os.environ.get("CI"):
         pytest.skip("the nano family is not here; make it with `make train-nano`")
     decoder = await Decoder.load(DecodingConfig(model=SHIPPED_PLANNER))
-    yield PlannerEngine(decoder, base_cells=64, max_cells=256)
+    yield PlannerEngine.native(decoder, base_cells=64, max_cells=256)
     decoder.close()
 
 

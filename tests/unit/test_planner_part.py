@@ -15,9 +15,12 @@ from services.planner.context import assemble
 from services.planner.drawing import Drawer
 from services.planner.engine import PlannerEngine
 from services.planner.history import fold
+from services.planner.service import PlannerService
 from tests.families import build_family
 from training import manifest
+from wanimage.config import Settings
 from wanimage.decoding import Decoder, DecodingConfig
+from wanimage.errors import InvalidInput
 from wanimage.models.understanding import Understanding
 from wanimage.tokens import Vocabulary
 from wanimage.v1 import events_pb2 as ev
@@ -36,7 +39,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
 def engine_of(folder: Path) -> PlannerEngine:
     """A planner's engine without a model behind it."""
     decoder = Decoder(None, Vocabulary.load(folder), {}, DecodingConfig(model=folder))
-    return PlannerEngine(decoder, base_cells=64, max_cells=256)
+    return PlannerEngine.native(decoder, base_cells=64, max_cells=256)
 
 
 def test_a_family_without_the_part_plans_with_its_understanding(tmp_path: Path) -> None:
@@ -85,7 +88,7 @@ def test_an_answer_begun_with_another_tokenizer_is_read_anew(family: Family) -> 
     def ids(folder: Path) -> list[int]:
         engine = engine_of(folder)
         assembled = asyncio.run(assemble(engine, SimpleNamespace(), "acme", told, see=True))  # type: ignore[arg-type]
-        return [index for segment in engine._segments(assembled.parts) for index in segment]
+        return [index for segment in engine.dialect.prompt(assembled.parts) for index in segment]
 
     # Then each planner reads it as if it had written it
     written = (
@@ -116,7 +119,7 @@ def number_lists(message: Descriptor, seen: set[str]) -> set[str]:
 
 
 def test_the_log_and_the_jobs_hold_text_and_no_ids_of_the_planner() -> None:
-    pictures = {"BlobRef.shape", "ImagePlanned.references"}
+    pictures = {"BlobRef.shape", "ImagePlanned.references", "Image.references"}
     assert number_lists(ev.Event.DESCRIPTOR, set()) == pictures
     assert number_lists(jobs_pb2.Job.DESCRIPTOR, set()) - pictures == {"RenderPicture.prompt_ids"}
     options = types_pb2.TurnOptions()
@@ -138,3 +141,15 @@ def test_the_manifest_tells_where_the_planner_came_from(family: Family, tmp_path
     shutil.copytree(family.path, tmp_path / "alone", ignore=shutil.ignore_patterns("planner"))
     manifest.write(tmp_path / "alone")
     assert "planner" not in Family.load(tmp_path / "alone").manifest["lineage"]
+
+
+def test_a_front_before_a_planner_from_elsewhere_counts_no_tokens(family: Family) -> None:
+    def front(**settings: str) -> PlannerService:
+        ground = SimpleNamespace(family=family, settings=Settings(_env_file=None, **settings))
+        return PlannerService.on(SimpleNamespace(**vars(ground), bus=None, jobs=None, blobs=None))  # type: ignore[arg-type]
+
+    long = types_pb2.UserMessage(text="fox " * 1000)
+    with pytest.raises(InvalidInput, match="this family reads"):
+        front().intake._check(long, types_pb2.TurnOptions())
+    for own in ({"planner_model": "/models/big"}, {"planner_endpoint": "http://gpu:8000/v1"}):
+        front(**own).intake._check(long, types_pb2.TurnOptions())
