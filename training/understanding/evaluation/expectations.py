@@ -58,7 +58,7 @@ def expectation(case: Case) -> Expectation:
     running = _steady(golds)
     named = {next(iter(w.fields["concept"])) for demand in each for w in demand.objects}
     return Expectation(
-        route(items, shown),
+        route(items, case, shown),
         tuple(_grids(case, picture) for picture in gold.pictures),
         tuple(alternatives),
         anywhere,
@@ -77,14 +77,20 @@ def seen(picture: Picture) -> Spec | Said | None:
     return understood(kind_of(kind).phrase(picture.scene))
 
 
-def route(items: Sequence[Item], shown: Sequence[Spec | Said]) -> str:
-    """The kind of output a turn is, for a dialogue with these pictures before it."""
+def route(items: Sequence[Item], case: Case, shown: Sequence[Spec | Said]) -> str:
+    """The kind of output a turn is, after these pictures.
+
+    One picture is an edit where the request came with pictures, or where it takes something of an earlier
+    picture over; whether it shows what was seen is for its scene to say.
+    """
     images = [item for item in items if isinstance(item, ImageSpec)]
     if not images:
         text = "".join(item.text for item in items if isinstance(item, Text))
         return "refusal" if _REFUSING.search(text) else "text"
     if len(images) > 1:
         return "series" if all(image.series for image in images) else "interleaved"
+    if case.brought:
+        return "edit"
     said = understood(images[0].prompt)
     return "edit" if said and any(_shares(said, spec) for spec in shown) else "picture"
 

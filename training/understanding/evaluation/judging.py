@@ -50,7 +50,7 @@ def judge(case: Case, written: Written) -> Verdict:
     """Every measure of a turn."""
     wanted, verdict = expectation(case), Verdict()
     shown = [spec for picture in case.shown if (spec := seen(picture)) is not None]
-    verdict.expected_route, verdict.written_route = wanted.route, route(written.items, shown)
+    verdict.expected_route, verdict.written_route = wanted.route, route(written.items, case, shown)
     verdict.mark("well_formed", not written.problem)
     if written.problem:
         cause = "never ends" if written.endless else "not well-formed"
