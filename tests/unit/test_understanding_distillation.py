@@ -15,7 +15,7 @@ from training.loop import LoopConfig, LoopState, autocast, train
 from training.understanding import distil
 from training.understanding.architecture import TINY, build
 from training.understanding.batches import BatchConfig
-from training.understanding.data.mixes import Mix
+from training.understanding.data.mixes import Mix, sample_record
 from training.understanding.distillation import (
     OnPolicyLoss,
     Query,
@@ -124,14 +124,16 @@ def test_an_answer_is_its_rows_own_however_the_batch_is_cut(
     trainee: Trainee, prompts: list[Prompt], vocabulary: Vocabulary
 ) -> None:
     def answers(rows: int, seed: int = 3) -> list[list[int]]:
-        config = RolloutConfig(most_tokens=40, rows=rows)
-        return roll_out(
-            trainee.model, prompts, vocabulary.control, config, torch.Generator().manual_seed(seed)
-        )
+        config = RolloutConfig(most_tokens=150, rows=rows)
+        generator = torch.Generator().manual_seed(seed)
+        return roll_out(trainee.model, prompts * 3, vocabulary.control, config, generator)
 
-    assert answers(3) == answers(1) == answers(2)
-    assert answers(3) != answers(3, seed=4)
-    assert all(tokens.IM_END not in map(vocabulary.names.get, ids[:-1]) for ids in answers(3))
+    found = answers(9)
+    assert found == answers(1) == answers(4)
+    assert found != answers(9, seed=4)
+    stop = vocabulary.control[tokens.IM_END]
+    assert all(stop not in ids[:-1] for ids in found)
+    assert len({len(ids) for ids in found}) > 2  # rows have left while others wrote on
 
 
 def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
@@ -227,7 +229,9 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn(
 
 def test_a_query_ends_where_the_assistant_begins(vocabulary: Vocabulary) -> None:
     query = query_of(np.random.default_rng(0), CHATS, vocabulary, PREPROCESSOR)
+    dialogue = sample_record(np.random.default_rng(0), "train", CHATS).dialogue
     assert query.category == "T2T"
+    assert query.prompt.ids.count(vocabulary.control[tokens.IM_START]) == len(dialogue.turns)
     assert vocabulary.decode_bytes(query.prompt.ids).decode().endswith("assistant\n")
 
 

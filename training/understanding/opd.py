@@ -51,15 +51,16 @@ class DistillStage:
 
 NANO_OPD = DistillStage(
     loop=LoopConfig(
-        steps=60, lr=2e-4, warmup=5, decay=0.5, weight_decay=0.01, clip=0.2, ema=0.9, save_every=10,
+        steps=60, lr=3e-4, warmup=5, decay=0.5, weight_decay=0.01, clip=0.2, ema=0.9, save_every=10,
         log_every=2,
     ),
     teaching=LoopConfig(
-        steps=120, lr=5e-4, warmup=10, decay=1.0, weight_decay=0.05, clip=1.0, ema=0.98, optimizer="muon",
-        save_every=60,
+        steps=150, lr=5e-4, warmup=10, decay=1.0, weight_decay=0.05, clip=1.0, ema=0.98, optimizer="muon",
+        save_every=50,
     ),
 )  # fmt: skip
-"""About a quarter of an hour of one core: a minute or two for each specialist, the rest for the student."""
+"""About twenty minutes of one core: four for each specialist, eight for the student. In a trial of 16 steps
+of 32 queries the reverse KL to a specialist fell from .033 to .005."""
 PAPER_OPD = DistillStage(
     loop=LoopConfig(
         steps=400, lr=1e-6, warmup=20, decay=1.0, weight_decay=0.01, clip=0.2, ema=0.0, accumulate=64

@@ -84,8 +84,7 @@ def _write(
     model: Any, prompts: Sequence[Prompt], control: dict[str, int], config: RolloutConfig, uniforms: Tensor
 ) -> list[list[int]]:
     stop, never = control[tokens.IM_END], [control[name] for name in NEVER_WRITTEN]
-    with _uncached_autocast():
-        decoder = CachedDecoder(model, prompts)
+    decoder = CachedDecoder(model, prompts)
     logits = decoder.logits
     written = torch.full((len(prompts), config.most_tokens), stop)
     rows = torch.arange(len(prompts))  # which prompt each row of the batch is
@@ -104,12 +103,6 @@ def _write(
             alive = torch.ones(left, dtype=torch.bool)
         logits = decoder.step(chosen)
     return [_until(ids, stop) for ids in written.tolist()]
-
-
-def _uncached_autocast() -> Any:
-    """The autocast around, without its cache: a step that needs gradients would meet weights cast here."""
-    enabled = torch.is_autocast_enabled("cpu")
-    return torch.autocast("cpu", torch.get_autocast_dtype("cpu"), enabled, cache_enabled=False)
 
 
 def draw(logits: Tensor, temperature: float, uniforms: Tensor) -> Tensor:
