@@ -20,7 +20,7 @@ from training.world.dialogues.dialogue import sample_dialogue
 from training.world.scenes.caption import caption
 from training.world.scenes.render import render
 from training.world.scenes.sample import sample_scene
-from wanimage.weights import part_of, write_manifest
+from wanimage.weights import MANIFEST, part_of, write_manifest
 
 PARENTS = {"vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae")}
 """What each part stands on. A part's own lineage may name others: those it was trained on."""
@@ -66,14 +66,34 @@ def data_digest() -> str:
 
 
 def write(weights: Path) -> str:
-    """Write the manifest; return the family digest."""
+    """Write the manifest; return the family digest. A part whose files are those of the manifest before keeps
+    its lineage, since the data it was trained on may have changed after it."""
+    before = json.loads((weights / MANIFEST).read_text()) if (weights / MANIFEST).exists() else None
     data = data_digest()
-    lineage = {
-        part: {"parents": digests(weights, parents)} | lineage_of(weights, part) | {"data": data}
-        for part, parents in PARENTS.items()
-        if part not in OPTIONAL or (weights / part).exists()
-    }
+    lineage = {}
+    for part, parents in PARENTS.items():
+        if part in OPTIONAL and not (weights / part).exists():
+            continue
+        if before and part in before["lineage"] and _files(before, part) == _found(weights, part):
+            lineage[part] = before["lineage"][part]
+        else:
+            lineage[part] = (
+                {"parents": digests(weights, parents)} | lineage_of(weights, part) | {"data": data}
+            )
     return str(write_manifest(weights, weights.name, lineage)["digest"])
+
+
+def _files(manifest: dict[str, Any], part: str) -> dict[str, str]:
+    return {name: file["sha256"] for name, file in manifest["files"].items() if file["part"] == part}
+
+
+def _found(weights: Path, part: str) -> dict[str, str]:
+    found = {file.relative_to(weights).as_posix(): file for file in weights.rglob("*") if file.is_file()}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for name, file in found.items()
+        if part_of(name) == part
+    }
 
 
 def main() -> None:

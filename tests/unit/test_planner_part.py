@@ -143,6 +143,26 @@ def test_the_manifest_tells_where_the_planner_came_from(family: Family, tmp_path
     assert "planner" not in Family.load(tmp_path / "alone").manifest["lineage"]
 
 
+def test_a_part_that_did_not_change_keeps_the_data_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = build_family(tmp_path / "grows", planner=True).path
+    for part in ("vae", "mot"):
+        document = weights / f"{part}.json"
+        document.write_text(document.read_text()[:-1] + ', "training": {"stage": "random"}}')
+    for part in ("understanding", "planner"):
+        (weights / part / "training.json").write_text(f'{{"stage": "{part}"}}')
+    monkeypatch.setattr(manifest, "data_digest", lambda: "first")
+    manifest.write(weights)
+    monkeypatch.setattr(manifest, "data_digest", lambda: "later")
+    (weights / "planner" / "training.json").write_text('{"stage": "planner again"}')
+    manifest.write(weights)
+    lineage = Family.load(weights).manifest["lineage"]
+    assert {part: entry["data"] for part, entry in lineage.items()} == {
+        "vae": "first", "understanding": "first", "mot": "first", "planner": "later",
+    }  # fmt: skip
+
+
 def test_a_front_before_a_planner_from_elsewhere_counts_no_tokens(family: Family) -> None:
     def front(**settings: str) -> PlannerService:
         ground = SimpleNamespace(family=family, settings=Settings(_env_file=None, **settings))
