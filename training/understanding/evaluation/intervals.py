@@ -22,7 +22,7 @@ def wilson(right: int, asked: int) -> tuple[float, float]:
     share, spread = right / asked, Z * Z / asked
     middle = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / asked + spread / (4 * asked)) / (1 + spread)
-    return round(100 * (middle - half), 1), round(100 * (middle + half), 1)
+    return round(max(0.0, 100 * (middle - half)), 1), round(100 * (middle + half), 1)
 
 
 def difference(
