@@ -125,6 +125,7 @@ class Decoder:
                 block_size=config.block_size,
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.max_num_seqs,
+                distributed_executor_backend="uni",  # see _environment
                 # Whole prompts only: vLLM's worker dies on the CPU of a seeded request whose prompt it reads
                 # in pieces ("CPU Generator does not use offset"), and the other requests with it.
                 enable_chunked_prefill=config.chunked_prefill,
@@ -294,4 +295,7 @@ def _environment(config: DecodingConfig) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(config.threads))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # The model in vLLM's own process. On the CPU it would get one more, and both would spin while they wait
+    # for each other, on the core that all else needs. That one exists to set OMP's environment: done above.
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

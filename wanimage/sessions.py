@@ -247,7 +247,7 @@ class Sessions:
 class TurnWriter:
     """Writes the events of one turn, joining text deltas that come fast. An async context manager.
 
-    `text` and `think` return at once; what they hold is appended `COALESCE_SECONDS` after the last append, or
+    `text` and `think` return at once; what they hold is appended `COALESCE_SECONDS` after the last words, or
     before any other event: the order is that of the calls. The next call raises a delayed append's error.
     """
 
@@ -266,7 +266,7 @@ class TurnWriter:
         self._thinking = False
         self._stuck: Event | None = None
         self._timer: asyncio.Task[None] | None = None
-        self._stored = -math.inf  # when, by the monotonic clock
+        self._stored = -math.inf  # when words were, by the monotonic clock
         self._lock = asyncio.Lock()
         self._error: BaseException | None = None
 
@@ -302,7 +302,7 @@ class TurnWriter:
             # After an error the same event goes first: it may be in the log, and must not be there twice.
             self._stuck = self._stuck or self._joined()
             await self._store(self._stuck)
-            self._stuck = None
+            self._stuck, self._stored = None, time.monotonic()
 
     def _joined(self) -> Event:
         text, self._pieces = "".join(self._pieces), []
@@ -312,7 +312,6 @@ class TurnWriter:
 
     async def _store(self, event: Event) -> Event:
         stored = await self.log.append(event)
-        self._stored = time.monotonic()
         self._on_append(stored)
         return stored
 

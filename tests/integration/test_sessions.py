@@ -268,9 +268,10 @@ async def test_turn_writer_joins_fast_deltas_and_keeps_the_order(sessions: Sessi
     assert {each.turn_id for each in events} == {"turn-1"}
 
 
-async def test_turn_writer_appends_words_after_a_pause_at_once(sessions: Sessions) -> None:
+async def test_turn_writer_holds_words_only_after_words(sessions: Sessions) -> None:
     log = await sessions.create("acme", "s", family="f1")
     async with TurnWriter(log, "turn-1", seconds=60) as turn:
+        await turn.append(Event(turn_started=TurnStarted(text="draw")))
         await turn.text("Once")
 
         async def arrived() -> bool:
