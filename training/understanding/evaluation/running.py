@@ -59,6 +59,10 @@ async def _with_grammar(decoder: Decoder, plan: Plan, results: Results) -> None:
 
     def count(case: Case, written: Written) -> None:
         results.add_only("well_formed_grammar", case, not written.problem)
+        if written.problem:
+            results.causes[
+                "under the grammar: " + ("never ends" if written.endless else written.problem)
+            ] += 1
 
     cases = _cases(plan, max(1, plan.n // GRAMMAR_SHARE))
     await _pass(decoder, cases, Mode("auto", grammar=True), count)
