@@ -26,6 +26,7 @@ class Canned:
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes]] = []
         self.asked: list[dict] = []
+        self.teachers: list[EndpointTeacher] = []
         self.hold = threading.Event()
         self.hold.set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -74,12 +75,15 @@ class Canned:
 def canned() -> Iterator[Canned]:
     server = Canned()
     yield server
+    for each in server.teachers:
+        each.close()
     server.close()
 
 
 def teacher(canned: Canned, **more: object) -> EndpointTeacher:
     config = {"url": canned.url, "model": "m", "retries": 0, **more}
-    return EndpointTeacher(EndpointConfig(**config))  # type: ignore[arg-type]
+    canned.teachers.append(EndpointTeacher(EndpointConfig(**config)))  # type: ignore[arg-type]
+    return canned.teachers[-1]
 
 
 def test_pictures_go_out_as_data_urls_before_the_question(canned: Canned) -> None:

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from training.understanding.data.balance import table
@@ -29,10 +30,11 @@ def main(words: list[str] | None = None) -> None:
     if given.teacher and not given.model:
         sys.exit("error: --teacher needs --model, the name by which the server knows it")
     try:
-        built = build(
-            given.row, given.n, _teacher(given), seed=given.seed, split=given.split,
-            threads=given.threads if given.teacher else 1, render=not given.no_render,
-        )  # fmt: skip
+        with closing(_teacher(given)) as teacher:
+            built = build(
+                given.row, given.n, teacher, seed=given.seed, split=given.split,
+                threads=given.threads if given.teacher else 1, render=not given.no_render,
+            )  # fmt: skip
     except WanError as error:
         sys.exit(f"error: {error}")
     about = {"row": built.row, "teacher": built.teacher, "candidates": len(built.refused)}

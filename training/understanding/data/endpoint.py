@@ -96,6 +96,10 @@ class EndpointTeacher:
         head, _, turn = text.partition("\n")
         return Plan(head.removeprefix("REQUEST:").strip(), turn.strip())
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def _ask(self, system: str, text: str, pictures: tuple[Picture, ...]) -> tuple[str, str]:
         """(reasoning, reply) of one exchange."""
         parts: list[dict[str, Any]] = [

@@ -56,6 +56,9 @@ class Teacher(Protocol):
     def plan(self, brief: Brief) -> Plan:
         """A text proxy: every picture a dense prompt with its size."""
 
+    def close(self) -> None:
+        """Let go of what it holds; nothing is asked of it any more."""
+
 
 class WorldTeacher:
     """The graph's own words."""
@@ -79,3 +82,6 @@ class WorldTeacher:
         """The plan that came with the request."""
         ask, answer = brief.record.dialogue.turns[0], brief.record.dialogue.turns[-1]
         return Plan(brief.request or ask.text, answer.text)
+
+    def close(self) -> None:
+        """It holds nothing."""
