@@ -5,6 +5,7 @@ results and requests to those who read them.
 """
 
 import asyncio
+import json
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ from wanimage import limits
 from wanimage.bus import Stored
 from wanimage.errors import WanError
 from wanimage.jobs import Held, error_of
+from wanimage.models.understanding import vision_tokens
 from wanimage.sessions import read_event
 from wanimage.subjects import ATTEMPT_HEADER
 from wanimage.tokens import Vocabulary
@@ -72,8 +74,12 @@ def ground() -> Ground:
 
     prompts = PromptLimit.load(SHIPPED / "understanding")
     vocabulary = Vocabulary.load(SHIPPED_PLANNER)
+    preprocessor = json.loads((SHIPPED_PLANNER / "preprocessor_config.json").read_text())
     window = SimpleNamespace(
-        max_tokens=4096, count=lambda parts: sum(len(p) for p in parts if isinstance(p, str))
+        max_tokens=4096,
+        count=lambda parts: sum(len(p) for p in parts if isinstance(p, str)),
+        max_images=24,
+        picture_tokens=lambda size: vision_tokens(size.height, size.width, preprocessor) + 2,
     )
     return Ground(
         blobs,
