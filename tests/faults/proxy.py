@@ -4,7 +4,8 @@
         proxy.link(delay=0.3, jitter=0.1)                    # seconds, each way
         proxy.link(bytes_per_second=64_000)
         proxy.link(swallow=Way.BACK)                         # half open: nothing comes back, nothing ends
-        proxy.reset()                                        # RST to both ends of every connection, once
+        proxy.link(breaks_at=b"[DONE]")                      # RST instead of this, when the server sends it
+    proxy.reset()                                        # RST to both ends of every connection, once
         proxy.cut()                                          # partition: silence, nothing new
         proxy.heal()                                         # all good; what a partition silenced is reset
 
@@ -47,6 +48,8 @@ class Link:
     """Each way of each connection."""
     swallow: Way = Way.NONE
     """Bytes in these directions disappear; connections stay open."""
+    breaks_at: bytes = b""
+    """A connection that would bring this back from the server is reset just before, if one read holds it."""
 
 
 @dataclass
@@ -192,6 +195,10 @@ class _Pair:
                 with suppress(OSError):
                     writer.write_eof()
                 return
+            before, found, _ = data.partition(link.breaks_at) if link.breaks_at else (data, b"", b"")
+            if found and way is Way.BACK:
+                writer.write(before)
+                return self.abort()
             writer.write(data)
             await writer.drain()
 
