@@ -17,6 +17,7 @@ import atexit
 import copy
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ from torch.distributed.tensor import empty as empty_shards
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for the first one, which alone evaluates and exports."""
+LETTING_GO = 0.5
+"""Seconds before the end, of which milliseconds are needed."""
 
 Layout = Callable[[str], Tensor]
 """By its name in a checkpoint, the tensor whose shards another one is laid out as."""
@@ -238,8 +241,18 @@ def _connect() -> torch.device:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
+
+
+def _leave() -> None:
+    """Leave the other processes, when gloo's threads have let go of the last tensors they exchanged.
+
+    For that they take Python's lock, and one that asks for it while the interpreter ends aborts the process.
+    They tell nobody when they are done; the shards keep them alive to the very end.
+    """
+    time.sleep(LETTING_GO)
+    dist.destroy_process_group()
 
 
 def _moved(batch: Any, device: torch.device) -> Any:
