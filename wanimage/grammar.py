@@ -13,13 +13,16 @@ from wanimage.markup import MAX_SERIES, Parser, Tag
 
 LARGEST_SIDE = 24
 """Longest side in cells that the planner may write: 1:8 at 72 cells; other sizes come from options."""
+LONGEST_PROMPT = 600
+"""Tokens of one picture's prompt, as many as the report's prompt enhancer writes (3.4): a planner that repeats
+itself without end still gets to its picture."""
 
 _START = {
     "text": "leg",
     "think": "REASON {END_THINK} leg",
     "think begun": "THOUGHT? {END_THINK} leg",
-    "prompt": "PROMPT after_prompt",
-    "prompt begun": "MORE? after_prompt",
+    "prompt": "prompt after_prompt",
+    "prompt begun": "more? after_prompt",
     "before_size": "size",
     "grid": "GRID after_grid",
     "before_boi": "{BOI}",
@@ -30,13 +33,13 @@ _RULES = """\
 after_prompt: {END_IMAGINE} size
 size: {SIZE} GRID after_grid
 after_grid: {END_SIZE} {BOI}
-image: {IMAGINE} PROMPT after_prompt
+image: {IMAGINE} prompt after_prompt
 series: {SERIES} COUNT {END_SERIES} image
 think: {THINK} THOUGHT? {END_THINK}
 TEXT: /(?s:.+)/
 THOUGHT: /(?s:.+)/
-MORE: /(?s:.+)/
-PROMPT: /(?s:[ \\n]*[^ \\n].*)/
+more[max_tokens={longest}]: /(?s:.+)/
+prompt[max_tokens={longest}]: /(?s:[ \\n]*[^ \\n].*)/
 REASON: /(?s:[ \\n]*[^ \\n].*)/
 """
 
@@ -71,7 +74,7 @@ def _grammar(state: str, ids: tuple[tuple[Tag, int], ...], max_cells: int, banne
         last = []
     leg = f"({' | '.join(inner)})*" + (f" ({' | '.join(last)})?" if last else "")
     names = {tag.name: f"<[{token}]>" for tag, token in ids}
-    rules = f"start: {_START[state]}\nleg: {leg}\n{_RULES}".format(**names)
+    rules = f"start: {_START[state]}\nleg: {leg}\n{_RULES}".format(**names, longest=LONGEST_PROMPT)
     counts = "|".join(str(number) for number in range(2, MAX_SERIES + 1))
     return lark(f"{rules}COUNT: /{counts}/\nGRID: /{_grids(max_cells)}/\n")
 

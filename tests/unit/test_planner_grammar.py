@@ -7,7 +7,7 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from tests.families import build_family
-from wanimage.grammar import grammar_of
+from wanimage.grammar import LONGEST_PROMPT, grammar_of
 from wanimage.markup import Parser, Tag, split_tags
 from wanimage.tokens import IM_END, Vocabulary
 
@@ -80,6 +80,14 @@ def test_whole_legs_are_admitted(guided, leg: str) -> None:
 )  # fmt: skip
 def test_malformed_legs_are_refused(guided, leg: str) -> None:
     assert not guided().admits(leg, to_the_end=False)
+
+
+@pytest.mark.parametrize("written", ["", "<imagine>", "<imagine>a fox", "<series>2</series>"])
+def test_a_prompt_without_end_is_ended(guided, written: str) -> None:
+    opened = "" if written.startswith("<imagine>") else "<imagine>"
+    endless = opened + " and" * (LONGEST_PROMPT + 1)
+    assert not guided(written).admits(endless, to_the_end=False)
+    assert guided(written).admits(f"{opened} and</imagine><size>8*8</size><BOI>")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from training.understanding.evaluation.cases import Case
 from training.understanding.evaluation.drawing import drawn
 from wanimage import tokens
 from wanimage.decoding import Decoder, Sampling, Segment, StopReason
-from wanimage.grammar import grammar_of
+from wanimage.grammar import LONGEST_PROMPT, grammar_of
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
 from wanimage.tokens import Vocabulary
 
@@ -88,6 +88,8 @@ async def write(decoder: Decoder, case: Case, see: See, mode: Mode) -> Written:
     stop = (control[tokens.BOI], control[tokens.IM_END])
     written, parser, unseen = Written(), Parser(), []
     most = MOST_TOKENS[0] + MOST_TOKENS[1] * len(decoder.vocabulary.encode_markup(case.gold.text))
+    if mode.constrained:  # where a prompt that repeats itself is ended, as in the service
+        most += LONGEST_PROMPT
     if mode.think == "on":
         context = [*context, (control[tokens.THINK],)]
         parser.feed(Tag.THINK)
