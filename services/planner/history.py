@@ -139,12 +139,15 @@ class History:
         elif isinstance(body, events_pb2.ImagePlanned):
             self._plan(body)
         elif isinstance(body, events_pb2.ImageReady):
+            _require_size(body.image)
             self.turns[-1].ready[body.turn_index] = body
             self.images[body.image.index] = body.image
         elif kind in ("turn_finished", "turn_failed", "turn_cancelled"):
             self.turns[-1].ended_seq = event.seq
 
     def _start(self, event: events_pb2.Event, body: events_pb2.TurnStarted) -> None:
+        for image in body.images:
+            _require_size(image)
         self.images += body.images
         self.turns.append(
             Turn(
@@ -167,6 +170,12 @@ class History:
         self.images.append(None)
         if body.index != len(self.images) - 1:
             raise ValueError(f"picture {body.index} planned as number {len(self.images) - 1}")
+
+
+def _require_size(image: types_pb2.Image) -> None:
+    """What the planner sees of a picture, and how many tokens that takes, follow from its size."""
+    if not (image.size.height and image.size.width):
+        raise ValueError(f"picture {image.index} of {image.size.width} x {image.size.height} pixels")
 
 
 def fold(session_id: str, events: Iterable[events_pb2.Event]) -> History:

@@ -30,11 +30,15 @@ def planned(turn_index: int, index: int, series: int = 0, length: int = 0) -> di
 
 
 def ready(turn_index: int, index: int) -> dict:
-    return {"image_ready": ev.ImageReady(turn_index=turn_index, image=types_pb2.Image(index=index))}
+    return {"image_ready": ev.ImageReady(turn_index=turn_index, image=picture(index))}
+
+
+def picture(index: int, height: int = 128) -> types_pb2.Image:
+    return types_pb2.Image(index=index, size=types_pb2.Size(height=height, width=128))
 
 
 CREATED = {"session_created": ev.SessionCreated(family="f")}
-STARTED = {"turn_started": ev.TurnStarted(text="a story", images=[types_pb2.Image(index=0)])}
+STARTED = {"turn_started": ev.TurnStarted(text="a story", images=[picture(0)])}
 
 
 def test_deltas_join_and_pictures_stand_between_them():
@@ -92,3 +96,13 @@ def test_a_gap_in_the_log_is_never_folded_over():
     events[1].seq = 3
     with pytest.raises(DataLoss, match="event 3 follows 1"):
         fold("s", events)
+
+
+def test_a_picture_without_a_size_is_a_damaged_log():
+    empty = ev.ImageReady(image=picture(1, height=0))
+    for events in (
+        log(CREATED, STARTED, planned(0, 1), {"image_ready": empty}),
+        log(CREATED, {"turn_started": ev.TurnStarted(images=[picture(0, height=0)])}),
+    ):
+        with pytest.raises(DataLoss, match=r"damaged: event .* 128 x 0 pixels"):
+            fold("s", events)
