@@ -5,18 +5,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from training.understanding import vision
+from training.understanding.__main__ import AVERAGED, TIED, begin_from
 from training.understanding.architecture import TINY, build
 from training.understanding.batches import Batch, BatchConfig, batches_at, item_weights
 from training.understanding.export import export
 from training.understanding.items import Item, dialogue_item
 from training.understanding.objective import PROBE_WEIGHT, Trainee, batch_loss, step_loss
+from training.understanding.sightings import LETTERS, SLOTS
 from training.understanding.tokenizer import PREPROCESSOR, train_tokenizer, write_tokenizer
 from training.understanding.vision import INDEX, NAMES, picture_batch, targets, vision_loss
 from training.world.dialogues import talk
 from training.world.dialogues.talk import Dialogue, Turn
+from training.world.pictures.lettering import Lettering
+from training.world.pictures.posters import Ground, Poster
 from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.tasks.sample import Frame
+from wanimage.errors import InvalidInput
 from wanimage.models.understanding import Understanding, pad_batch
 from wanimage.tokens import Vocabulary
 
@@ -139,6 +146,40 @@ def test_every_member_of_a_group_is_named_with_its_count() -> None:
     named = group(found, "concept") > 0
     assert named.sum() >= 3
     assert (group(found, "count")[named] == INDEX["count"]["3"]).all()
+
+
+def test_an_object_is_named_with_its_place() -> None:
+    for picture, place in zip(PICTURES, ("left", "center", "right"), strict=True):
+        found = targets(picture, 4, 4)
+        named = group(found, "concept") > 0
+        assert set(group(found, "place")[named]) == {INDEX["place"][place]}
+
+
+def test_letters_are_told_where_they_stand() -> None:
+    poster = Poster(Ground("plain"), (Lettering(("Big fox",), "sans", "red", 0.15, 0.5, 0.4),))
+    picture = Frame(poster, (16, 16), "", "poster")
+    found = targets(picture, 8, 8).reshape(8, 8, -1)
+    slots = [list(NAMES).index(f"letter {slot}") for slot in range(1, SLOTS + 1)]
+    told = ["".join(LETTERS[i - 1] for i in cell if i) for cell in found[..., slots].reshape(-1, SLOTS)]
+    assert "".join(told) == "Big fox"
+    assert {index // 8 for index, text in enumerate(told) if text} == {3}
+    face = found[3][[bool(text) for text in told[24:32]], list(NAMES).index("face")]
+    assert INDEX["face"]["sans"] in face
+
+
+def test_a_stage_begins_from_another_run_whose_probe_named_less(trainee: Trainee, tmp_path: Path) -> None:
+    old = {name: torch.ones_like(value) for name, value in trainee.state_dict().items() if name not in TIED}
+    del old["probe.heads.place.weight"]
+    old["probe.heads.form.weight"] = torch.ones(2, 2)
+    save_file(old, tmp_path / AVERAGED)
+    before = trainee.probe.heads["place"].weight.clone()
+    begin_from(trainee, tmp_path / AVERAGED)
+    assert torch.equal(trainee.probe.heads["place"].weight, before)
+    assert bool((trainee.model.model.visual.pos_embed.weight == 1).all())
+    del old["model.model.visual.pos_embed.weight"]
+    save_file(old, tmp_path / AVERAGED)
+    with pytest.raises(InvalidInput, match=r"--start: .* lacks model\.model\.visual\.pos_embed"):
+        begin_from(trainee, tmp_path / AVERAGED)
 
 
 def test_the_tower_learns_to_name_alone(trainee: Trainee, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from training.understanding.opd import DistillStage
 from training.understanding.stages import RECIPES, Recipe, Stage, TextStage, VisionStage
 from training.understanding.tokenizer import PREPROCESSOR, train_tokenizer, write_tokenizer
 from training.understanding.vision import picture_batch, vision_loss
+from wanimage.errors import InvalidInput
 from wanimage.tokens import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and metrics")
     parser.add_argument("--size", choices=sorted(RECIPES), default="nano")
     parser.add_argument("--stage", help="only this stage, from the one before it in --out")
+    parser.add_argument("--start", type=Path, help=f"folder of the {AVERAGED} to begin from instead")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--export", type=Path, help="family folder to write understanding/ into")
     parser.add_argument("--threads", type=int, default=1, help="cores to use")
@@ -53,18 +55,27 @@ def main() -> None:
     if arguments.stage and arguments.stage not in recipe.stages:
         parser.error(f"--stage {arguments.stage}: {arguments.size} has {', '.join(recipe.stages)}")
     for name in [arguments.stage] if arguments.stage else recipe.stages:
-        run(recipe, name, arguments.out, resume=arguments.resume, family=arguments.export)
+        run(
+            recipe, name, arguments.out, resume=arguments.resume, family=arguments.export,
+            start=arguments.start,
+        )  # fmt: skip
+        arguments.start = None
 
 
-def run(recipe: Recipe, name: str, out: Path, *, resume: bool, family: Path | None) -> LoopState:
-    """One stage; with `family` its averaged weights are written to `family/understanding` at every save."""
+def run(
+    recipe: Recipe, name: str, out: Path, *, resume: bool, family: Path | None, start: Path | None = None
+) -> LoopState:
+    """One stage, from `start` or the stage before it.
+
+    With `family` its averaged weights are written to `family/understanding` at every save.
+    """
     stage = recipe.stages[name]
     with sharding.first_before_others():
         vocabulary = vocabulary_of(recipe, out / "tokenizer")
     module = Trainee(build(recipe.model, len(vocabulary), vocabulary.control, stage.loop.seed))
     names = list(recipe.stages)
-    if before := names[: names.index(name)]:
-        module.load_state_dict(load_file(out / before[-1] / AVERAGED), strict=False)
+    if before := [start] if start else [out / each for each in names[: names.index(name)]]:
+        begin_from(module, before[-1] / AVERAGED)
     folder = out / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(stage), indent=1))
@@ -85,6 +96,20 @@ def run(recipe: Recipe, name: str, out: Path, *, resume: bool, family: Path | No
     state = train(module, loss, batch_at, stage.loop, folder, resume=resume, on_save=on_save)
     log.info("%s trained in %.0f s", name, time.time() - started)
     return state
+
+
+def begin_from(module: Trainee, averaged: Path) -> None:
+    """Take the weights of an earlier stage; heads of the probe that it had not, or otherwise, stay new."""
+    found, mine = load_file(averaged), module.state_dict()
+    fitting = {
+        name: value for name, value in found.items() if name in mine and value.shape == mine[name].shape
+    }
+    missing = [name for name in mine if name not in fitting and name not in TIED]
+    if strange := [name for name in missing if not name.startswith("probe.")]:
+        raise InvalidInput("--start", f"{averaged} lacks {', '.join(strange[:3])}", "pass a run of this size")
+    module.load_state_dict(fitting, strict=False)
+    if missing:
+        log.info("new: %s", ", ".join(missing))
 
 
 def _task(

@@ -62,12 +62,12 @@ NANO_RECIPE = Recipe(
     model=NANO,
     tokenizer_records=8_000,
     stages={
-        "vision": VisionStage(loop=_loop(2000, 2e-3, warmup=50, decay=0.4, ema=0.99, optimizer="muon")),
+        "vision": VisionStage(loop=_loop(3800, 2e-3, warmup=50, decay=0.4, ema=0.99, optimizer="muon")),
         "uct": TextStage(
-            loop=_loop(3500, 2e-3, warmup=60, decay=0.0, ema=0.995, optimizer="muon", save_every=100)
+            loop=_loop(3700, 2e-3, warmup=60, decay=0.0, ema=0.995, optimizer="muon", save_every=100)
         ),
         "sft": TextStage(
-            loop=_loop(900, 2e-3, warmup=10, decay=1.0, ema=0.995, optimizer="muon", save_every=100),
+            loop=_loop(1800, 2e-3, warmup=10, decay=1.0, ema=0.995, optimizer="muon", save_every=100),
             batch=BatchConfig(item_level=True), mix="sft",
         ),
         "opd": NANO_OPD,

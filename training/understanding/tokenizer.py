@@ -13,8 +13,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from wanimage import tokens
 
 VOCABULARY_LIMIT = 2560
-MIN_PIXELS, MAX_PIXELS = 64 * 64, 24576
-"""Pictures outside this range are resized for the vision tower; 24576 px is 96 cells of 16 px."""
+MIN_PIXELS, MAX_PIXELS = 64 * 64, 256 * 256
+"""Pictures outside this range are resized for the tower; letters of the world are legible at 256 px."""
 
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from training.world.scenes.sample import split_of_key
 from wanimage import markup
 
 pytestmark = pytest.mark.usefixtures("icons")
+COUNTS = re.compile(r"in the \w+ picture|in picture \d", re.IGNORECASE)
 EXERCISES = {**COPYING, **RECKONING, **LANGUAGE, **SHAPES, **SEEING}
 
 
@@ -60,10 +62,24 @@ def test_equal_generators_give_equal_records() -> None:
 
 
 def test_the_sft_mix_keeps_the_ratio_of_the_report() -> None:
-    found = Counter(record(seed).category for seed in range(400))
+    single = replace(SFT, sessions=0.0)
+    found = Counter(record(seed, single).category for seed in range(400))
     shares = {name: weight / 10 for name, weight in SFT.categories.items()}
     assert SFT.categories == {"T2T": 1, "I2T": 1, "T2I": 2, "I2I": 2, "interleaved": 4}
     assert all(abs(found[name] / 400 - share) < 0.07 for name, share in shares.items()), found
+
+
+def test_a_session_is_several_conversations_and_only_the_first_counts_its_pictures() -> None:
+    mix = Mix(name="x", categories={"interleaved": 1}, sources={"dialogue story edits": 20.0}, sessions=1.0)
+    sessions = [record(seed, mix) for seed in range(12)]
+    assert all(found.task == "session" and found.category == "interleaved" for found in sessions)
+    assert all(len(found.dialogue.turns) >= 4 for found in sessions)
+    counted = [
+        [index for index, turn in enumerate(found.dialogue.turns) if COUNTS.search(turn.text)]
+        for found in sessions
+    ]
+    assert any(counted)
+    assert all(index <= 2 for indices in counted for index in indices)
 
 
 @pytest.mark.parametrize("mix", MIXES.values(), ids=list(MIXES))

@@ -1,6 +1,6 @@
 """`python -m training.understanding.evaluation --model DIR`: every bar of the planner, on held-out requests.
 
-    --n 40        samples of each of 37 families (9 kinds of core chats, 24 tasks, 4 of queries); 8 for a look
+    --n 40        samples of each of 38 families (9 chats, 24 tasks, 4 of queries, a session); 8 for a look
     --think       auto (the model chooses, no grammar), on or off (the grammar starts in <think>, or bans it)
     --grammar     constrain every turn; without it the main pass measures the model alone
     --out NAME    writes NAME.json, the tables, and NAME.items.json, what every turn got, for compare

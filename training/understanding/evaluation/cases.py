@@ -19,8 +19,10 @@ _QUERIES = {
     "answered": queries.answered,
     "in_passing": queries.in_passing,
 }
-FAMILIES = (*CHATS, *TASK_FAMILIES, *(f"query/{name}" for name in _QUERIES))
-"""`chat/KIND` of `sample_dialogue`, `task/NAME` of `sample_task`, `query/NAME` that only sound refusable."""
+FAMILIES = (*CHATS, *TASK_FAMILIES, *(f"query/{name}" for name in _QUERIES), "session/stories")
+"""`chat/KIND` of `sample_dialogue`, `task/NAME` of `sample_task`, `query/NAME` that only sound refusable, and
+`session/stories`, the last of several stories that are told one after the other."""
+STORIES = 4
 TURNS = 2
 """Most turns of one dialogue that are judged, its last ones."""
 
@@ -73,6 +75,9 @@ def cases_of(family: str, number: int, split: str, seed: int) -> Iterator[Case]:
     sample = sample_task(rng, split, name) if sort == "task" else None
     if sort == "query":
         dialogue = _QUERIES[name](Talk(rng, split)).dialogue
+    elif sort == "session":
+        told = [sample_dialogue(rng, split, "story").turns for _ in range(STORIES)]
+        dialogue = Dialogue("story", tuple(turn for turns in told for turn in turns))
     else:
         dialogue = sample.dialogue if sample else sample_dialogue(rng, split, name)
     for index in _judged(dialogue, family):
