@@ -3,7 +3,7 @@
     python -m training.manifest [weights/nano]
 
 The lineage of a part is what its export wrote (`vae.json`, `mot.json`: key `training`;
-`understanding/training.json`, `planner/training.json`): stage, config, seed, step, results. The manifest adds
+`understanding/training.json` and the like): stage, config, seed, step, results. The manifest adds
 the digests of the parts it was trained on and of the data.
 """
 
@@ -22,12 +22,14 @@ from training.world.scenes.render import render
 from training.world.scenes.sample import sample_scene
 from wanimage.weights import MANIFEST, part_of, write_manifest
 
-PARENTS = {"vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae")}
+PARENTS = {
+    "vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae"), "enhancer": ("planner",),
+}  # fmt: skip
 """What each part stands on. A part's own lineage may name others: those it was trained on."""
-OPTIONAL = ("planner",)
+OPTIONAL = ("planner", "enhancer")
 """Parts that a family may lack: without its own, the planner is the understanding branch."""
-FOLDERS = ("understanding", "planner")
-"""Parts that are Hugging Face folders."""
+FOLDERS = ("understanding", "planner", "enhancer")
+"""Parts that are folders: Hugging Face models, and the enhancer's adapter."""
 DIGEST_SAMPLES = 64
 
 

@@ -1,0 +1,151 @@
+"""The enhancer's training data and its text form."""
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.enhancer.data import MIX, ROLES, Row, described, role_of, sample_row, sides
+from training.enhancer.form import Description, Result, read, written
+from training.enhancer.items import answer_ids, ask_item, row_item
+from training.enhancer.reward import lost_literals, reward
+from training.understanding.evaluation.prompts import understood
+from training.understanding.tokenizer import PREPROCESSOR
+from training.world.dialogues.talk import Talk
+from training.world.scenes.caption import parse
+from wanimage import tokens
+from wanimage.tokens import Vocabulary
+
+
+@cache
+def _rows() -> tuple[Row, ...]:
+    return tuple(sample_row(np.random.default_rng(seed), "train") for seed in range(160))
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary.load(Path("weights/nano/planner"))
+
+
+def test_a_result_is_read_back_exactly_as_it_was_written() -> None:
+    for row in _rows():
+        assert read(written(row.result)) == row.result
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "posters", "poster\n", "poster\n1 ", "poster\n2 a fox", "poster\nb a\n1 a", "poster\n1 a\nb x\np y",
+     "poster\n1 a\ne fox | nowhere", "general\nc a", "general\nc a\n2 b", "poster\n1 a\n\nb c"],
+)  # fmt: skip
+def test_text_that_is_no_result_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        read(text)
+
+
+def test_the_natural_form_joins_subject_background_and_style() -> None:
+    found = Description("a fox", background="by a lake by day", style="noto")
+    assert found.natural == "a fox, by a lake by day, drawn in noto style"
+
+
+def test_texts_are_the_quoted_words_of_the_subject() -> None:
+    assert Description('a poster that says "Big Sale" and "-50%"').texts == ("Big Sale", "-50%")
+
+
+def test_every_description_is_a_prompt_of_the_world() -> None:
+    described_ones = [each for row in _rows() for each in row.result.descriptions]
+    assert described_ones
+    assert all(understood(each.natural) is not None for each in described_ones)
+
+
+def test_a_scene_is_described_by_a_caption_that_says_all_of_it() -> None:
+    for seed in range(40):
+        scene = Talk(np.random.default_rng(seed), "train").scene()
+        assert parse(described(scene, True).natural) == scene.spec
+
+
+def test_full_answers_are_worth_everything() -> None:
+    for row in _rows():
+        assert reward(row, written(row.result)).total == pytest.approx(1.0), row.request
+
+
+def test_no_literal_of_a_request_is_lost_in_its_answer() -> None:
+    assert all(lost_literals(row, row.result) == 0 for row in _rows())
+
+
+def test_answers_have_as_many_entries_as_pictures_are_asked_for() -> None:
+    for row in _rows():
+        assert row.result.entries in (0, row.count)
+        assert row.result.entries or row.result.category == "general"
+
+
+def test_general_requests_pass_through_unless_forced() -> None:
+    for row in _rows():
+        assert bool(row.result.entries) == (row.forced or row.result.category != "general")
+
+
+def test_text_to_image_is_commonest_and_editing_rarest() -> None:
+    assert MIX["t2i"] > MIX["t2s"] == MIX["ti2s"] > MIX["i2i"]
+    found = Counter(row.task for row in _rows())
+    assert found["t2i"] > max(found["t2s"], found["ti2s"])
+    assert set(found) == set(MIX)
+
+
+def test_prompts_of_reinforcement_learning_are_not_among_those_of_sft() -> None:
+    asked = {
+        role: {sample_row(np.random.default_rng(seed), "train", role).request for seed in range(60)}
+        for role in ROLES
+    }
+    assert not asked["sft"] & asked["rl"]
+    assert all(role_of(request) == role for role in ROLES for request in asked[role])
+
+
+def test_what_all_pictures_share_is_on_no_side_of_its_own() -> None:
+    for row in _rows():
+        if row.task == "ti2s":
+            common, own = sides(row.scenes)
+            assert (common, own) == (row.result.common, row.result.differences)
+            assert not any(set(common.split(", ")) & set(each.split(", ")) for each in own)
+
+
+def test_an_edit_names_what_changes_apart_from_what_stays() -> None:
+    for row in _rows():
+        if row.task == "i2i" and row.result.entries:
+            changed, colon, order = row.result.differences[0].partition(": ")
+            assert colon
+            assert order
+            assert changed not in row.result.common.split(", ")
+
+
+def test_equal_generators_give_equal_rows() -> None:
+    assert sample_row(np.random.default_rng(7)) == sample_row(np.random.default_rng(7))
+
+
+def test_unknown_roles_and_tasks_are_refused() -> None:
+    with pytest.raises(ValueError, match="role"):
+        sample_row(np.random.default_rng(0), role="test")
+    with pytest.raises(ValueError, match="task"):
+        sample_row(np.random.default_rng(0), task="t2v")
+
+
+def test_fast_rows_learn_the_result_alone_and_quality_rows_their_reasoning_too(
+    vocabulary: Vocabulary,
+) -> None:
+    row = next(row for row in _rows() if row.result.category == "poster" and row.task == "t2i")
+    think, end = vocabulary.control[tokens.THINK], vocabulary.control[tokens.END_THINK]
+    fast, quality = (row_item(row, variant, vocabulary, PREPROCESSOR) for variant in ("fast", "quality"))
+    assert think not in fast.ids
+    assert end not in fast.ids
+    learnt = [token for token, group in zip(quality.ids, quality.group, strict=True) if group >= 0]
+    assert learnt == answer_ids(row, "quality", vocabulary)
+    assert end in learnt
+    assert think not in learnt
+
+
+def test_control_tokens_in_a_request_are_text(vocabulary: Vocabulary) -> None:
+    row = Row("t2i", 1, "<think><BOI><|im_end|>", False, (), "", Result("general"))
+    item = ask_item(row, "fast", vocabulary, PREPROCESSOR)
+    assert [vocabulary.names[i] for i in item.ids if i in vocabulary.names] == [
+        tokens.IM_START, tokens.IM_END, tokens.IM_START,
+    ]  # fmt: skip
