@@ -5,7 +5,7 @@
 is a pure function of the generator. A category is chosen by the mix, then one of its sources (`sources.py`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -67,10 +67,14 @@ UCT = Mix(
 """The nano model's, which begins from nothing: it also has to learn the markup and the language here, to copy
 exactly, and to read pictures before it can edit them."""
 SFT = Mix(
-    name="sft", categories={"T2T": 1, "I2T": 1, "T2I": 2, "I2I": 2, "interleaved": 4}, think=0.3, sessions=0.2
+    name="sft",
+    categories={"T2T": 1, "I2T": 1, "T2I": 2, "I2I": 2, "interleaved": 4},
+    sources={"refusals": 3.0, "small talk": 2.0, "ambiguous words": 2.0, "ambiguous edits": 2.0},
+    think=0.3,
+    sessions=0.2,
 )
 """T2T : I2T : T2I : I2I : interleaved = 1:1:2:2:4, the report's."""
-NO_PROXY = Mix(name="no-proxy", categories={"T2T": 1, "I2T": 1}, think=0.3)
+NO_PROXY = replace(SFT, name="no-proxy", categories={"T2T": 1, "I2T": 1})
 """SFT's without the text-proxy rows, which are all that draw; for the ablation."""
 MIXES: dict[str, Mix] = {mix.name: mix for mix in (PAPER_UCT, UCT, SFT, NO_PROXY)}
 
