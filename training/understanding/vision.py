@@ -63,14 +63,12 @@ NAMES: dict[str, tuple[str, ...]] = {
 INDEX = {group: {name: i for i, name in enumerate(names, 1)} for group, names in NAMES.items()}
 OBJECT_GROUPS = ("concept", "color", "style", "size", "place", "count")
 """Groups that are named where an object lies."""
-LOCAL_GROUPS = (*OBJECT_GROUPS, "face", "level", *(f"{LETTER} {slot}" for slot in range(1, SLOTS + 1)))
-"""Groups that are named somewhere; the others everywhere."""
 EMPTY_WEIGHT = 0.15
-"""Weight of the tokens that show nothing of a local group: there are many more of them."""
+"""Weight of the tokens that show nothing of a group: there are many more of them."""
 
 TOLD = ("concept", "color", "count", "place", "setting", "level", "letter 1", "letter 3")
 """Groups whose accuracy is in the metrics."""
-GROUP_WEIGHTS = {"concept": 8.0, "color": 2.0, "count": 2.0, "place": 3.0}
+GROUP_WEIGHTS = {"concept": 8.0, "color": 2.0, "count": 2.0, "place": 3.0, "portrait expression": 2.0}
 """Groups that are hard to learn, as hundreds of nouns are, or that much stands on."""
 
 
@@ -124,9 +122,7 @@ class Probe(nn.Module):
             logits, wanted = self.heads[group](seen).float(), truth[:, number]
             losses = F.cross_entropy(logits, wanted, reduction="none")
             some = wanted > 0
-            weight = (
-                torch.where(some, 1.0, EMPTY_WEIGHT) if group in LOCAL_GROUPS else torch.ones_like(losses)
-            )
+            weight = torch.where(some, 1.0, EMPTY_WEIGHT)
             total = total + GROUP_WEIGHTS.get(group, 1.0) * (losses * weight).sum() / weight.sum()
             if group in TOLD and bool(some.any()):
                 right[group] = float((logits.argmax(-1) == wanted)[some].float().mean())
