@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from tests.families import build_family
-from training.understanding.evaluation.cases import FAMILIES, Case, cases_of
+from training.understanding.evaluation.cases import FAMILIES, STORIES, Case, cases_of
 from training.understanding.evaluation.compare import Run, tables
 from training.understanding.evaluation.drawing import picture_of
 from training.understanding.evaluation.expectations import expectation
@@ -18,7 +19,7 @@ from training.understanding.evaluation.judging import Verdict, judge
 from training.understanding.evaluation.prompts import NotOfTheWorld, read_prompt
 from training.understanding.evaluation.report import Results, compact
 from training.understanding.evaluation.wording import read
-from training.understanding.evaluation.writing import MAX_CELLS, Written, pieces_of
+from training.understanding.evaluation.writing import MAX_CELLS, Written, history, pieces_of
 from training.world.scenes.kind import phrase
 from wanimage.grammar import grammar_of
 from wanimage.markup import ImageSpec, Item, Parser, Text, parse, split_tags
@@ -71,6 +72,15 @@ def test_gold_answers_are_right_in_every_measure(family: str) -> None:
         verdict = judge(case, Written(gold(case)))
         assert verdict.right, (case.name, case.request, case.gold.text, verdict)
         assert not verdict.faults, (case.name, case.request, case.gold.text, verdict)
+
+
+def test_a_story_of_a_session_is_written_after_those_before_it(vocabulary: Vocabulary) -> None:
+    case = first("session/stories")
+    shown = [picture for turn in case.before for picture in turn.pictures]
+    context = history(vocabulary, case)
+    assert len(case.before) == 2 * (STORIES - 1)
+    assert len([part for part in context if isinstance(part, np.ndarray)]) == len(shown) >= 6
+    assert not case.shown
 
 
 def test_a_missing_picture_counts_against_number_and_scene() -> None:

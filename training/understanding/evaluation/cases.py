@@ -36,6 +36,8 @@ class Case:
     dialogue: Dialogue
     index: int
     sample: Sample | None = None
+    before: tuple[Turn, ...] = ()
+    """What the session held before the dialogue, which has nothing to do with it."""
 
     @property
     def gold(self) -> Turn:
@@ -73,15 +75,16 @@ def cases_of(family: str, number: int, split: str, seed: int) -> Iterator[Case]:
     sort, _, name = family.partition("/")
     rng = np.random.default_rng([seed, number, *family.encode()])
     sample = sample_task(rng, split, name) if sort == "task" else None
+    before: tuple[Turn, ...] = ()
     if sort == "query":
         dialogue = _QUERIES[name](Talk(rng, split)).dialogue
     elif sort == "session":
-        told = [sample_dialogue(rng, split, "story").turns for _ in range(STORIES)]
-        dialogue = Dialogue("story", tuple(turn for turns in told for turn in turns))
+        *told, dialogue = (sample_dialogue(rng, split, "story") for _ in range(STORIES))
+        before = tuple(turn for story in told for turn in story.turns)
     else:
         dialogue = sample.dialogue if sample else sample_dialogue(rng, split, name)
     for index in _judged(dialogue, family):
-        yield Case(f"{family}/{number}/{index}", family, dialogue, index, sample)
+        yield Case(f"{family}/{number}/{index}", family, dialogue, index, sample, before)
 
 
 def families_of(split: str) -> tuple[str, ...]:

@@ -159,7 +159,7 @@ def history(vocabulary: Vocabulary, case: Case) -> list[Segment]:
     """The context of a case: the dialogue's own turns before it, laid out as `items.dialogue_item` does."""
     control, text = vocabulary.control, vocabulary.encode_user_text
     context: list[Segment] = []
-    for turn in case.dialogue.turns[: case.index]:
+    for turn in (*case.before, *case.dialogue.turns[: case.index]):
         context.append((control[tokens.IM_START], *text(f"{turn.role}\n")))
         if turn.role == "user":
             context += [drawn(picture) for picture in turn.pictures]
