@@ -59,8 +59,8 @@ PAPER_UCT = Mix(name="paper-uct", categories={"T2T": 2, "I2T": 7})
 """The report's: pure text and pictures with text, instruct and reasoning mixed (tables 3 and 4.1.1)."""
 UCT = Mix(
     name="uct",
-    categories={"T2T": 2, "I2T": 4, "T2I": 2, "I2I": 4, "interleaved": 3},
-    sources={"refusals": 3.0, "copying": 1.5},
+    categories={"T2T": 2, "I2T": 6, "T2I": 2, "I2I": 5, "interleaved": 3},
+    sources={"refusals": 3.0, "copying": 1.5, "seeing": 1.5},
     think=0.3,
     sessions=0.1,
 )
