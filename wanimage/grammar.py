@@ -14,8 +14,8 @@ from wanimage.markup import MAX_SERIES, Parser, Tag
 LARGEST_SIDE = 24
 """Longest side in cells that the planner may write: 1:8 at 72 cells; other sizes come from options."""
 LONGEST_PROMPT = 600
-"""Tokens of one picture's prompt, as many as the report's prompt enhancer writes (3.4): a planner that repeats
-itself without end still gets to its picture."""
+"""Tokens of one picture's prompt, as many as the report's prompt enhancer writes (3.4): a planner that
+repeats itself without end still gets to its picture."""
 
 _START = {
     "text": "leg",

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from training.enhancer.data import MIX, ROLES, Row, described, role_of, sample_row, sides
-from training.enhancer.form import Description, Result, read, written
 from training.enhancer.items import answer_ids, ask_item, row_item
-from training.enhancer.reward import lost_literals, reward
+from training.enhancer.reward import lost_share, reward
 from training.understanding.evaluation.prompts import understood
 from training.understanding.tokenizer import PREPROCESSOR
 from training.world.dialogues.talk import Talk
 from training.world.scenes.caption import parse
 from wanimage import tokens
+from wanimage.enhancing import Result, read, written
 from wanimage.tokens import Vocabulary
 
 
@@ -32,25 +32,6 @@ def vocabulary() -> Vocabulary:
 def test_a_result_is_read_back_exactly_as_it_was_written() -> None:
     for row in _rows():
         assert read(written(row.result)) == row.result
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "posters", "poster\n", "poster\n1 ", "poster\n2 a fox", "poster\nb a\n1 a", "poster\n1 a\nb x\np y",
-     "poster\n1 a\ne fox | nowhere", "general\nc a", "general\nc a\n2 b", "poster\n1 a\n\nb c"],
-)  # fmt: skip
-def test_text_that_is_no_result_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        read(text)
-
-
-def test_the_natural_form_joins_subject_background_and_style() -> None:
-    found = Description("a fox", background="by a lake by day", style="noto")
-    assert found.natural == "a fox, by a lake by day, drawn in noto style"
-
-
-def test_texts_are_the_quoted_words_of_the_subject() -> None:
-    assert Description('a poster that says "Big Sale" and "-50%"').texts == ("Big Sale", "-50%")
 
 
 def test_every_description_is_a_prompt_of_the_world() -> None:
@@ -71,7 +52,7 @@ def test_full_answers_are_worth_everything() -> None:
 
 
 def test_no_literal_of_a_request_is_lost_in_its_answer() -> None:
-    assert all(lost_literals(row, row.result) == 0 for row in _rows())
+    assert all(lost_share(row, row.result) == 0 for row in _rows())
 
 
 def test_answers_have_as_many_entries_as_pictures_are_asked_for() -> None:

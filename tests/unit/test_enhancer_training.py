@@ -14,7 +14,6 @@ from training.enhancer.__main__ import run
 from training.enhancer.adapter import AdapterConfig
 from training.enhancer.data import Row, sample_row
 from training.enhancer.evaluation import Answer, gain, marks
-from training.enhancer.form import Description, Result, written
 from training.enhancer.reward import by_words, reward
 from training.enhancer.stages import PAPER_FAST, PAPER_QUALITY, QWEN3_VL_2B, RECIPES, TINY
 from training.manifest import part_digest
@@ -22,6 +21,7 @@ from training.understanding.architecture import TINY as TINY_MODEL
 from training.understanding.architecture import build, hugging_face_config
 from training.understanding.export import export
 from training.understanding.items import Item
+from wanimage.enhancing import Description, Result, written
 from wanimage.errors import Misconfigured
 from wanimage.models.qwen3vl import decode
 from wanimage.models.understanding import Understanding

@@ -7,11 +7,11 @@ answer follows from the request.
 
 from dataclasses import dataclass
 
-from training.enhancer.form import Description
 from training.world.dialogues.talk import Talk, capital
 from training.world.pictures import charts, lettering, posters, screens
 from training.world.scenes.caption import join, with_article
 from wanimage.conditions import COLORS
+from wanimage.enhancing import Description
 
 GRID = (16, 16)
 SAID = 0.55

@@ -3,7 +3,8 @@
     row = sample_row(rng, "train", role="sft")
 
 is a pure function of the generator. T2I > T2S = TI2S > I2I, as the report says. A row is for SFT or for RL by
-the hash of its request, so that no prompt is in both; splits are the world's, by composition.
+the hash of its request, so that no prompt is in both; splits are the world's, by composition. A request that
+names what no caption of the world can repeat (a fox called Pip) is left out.
 """
 
 import hashlib
@@ -13,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from training.enhancer import briefs
-from training.enhancer.form import Description, Result, asked
 from training.understanding.data.wording import MANNERS, vary
 from training.world.dialogues.talk import Dialogue, Picture, Talk, Turn, capital
 from training.world.scenes.caption import join, noun_phrase, shared_style
@@ -21,6 +21,7 @@ from training.world.scenes.scene import Scene, object_spec
 from training.world.tasks import sample_task
 from training.world.tasks.sample import Sample
 from wanimage.conditions import place_phrase
+from wanimage.enhancing import Description, Result, asked, lost
 
 MIX = {"t2i": 0.5, "t2s": 0.19, "ti2s": 0.19, "i2i": 0.12}
 ROLES = ("sft", "rl")
@@ -75,7 +76,9 @@ def sample_row(
     chosen = task or talk.weighted(MIX)
     while True:
         row = _MAKERS[chosen](talk)
-        if row is not None and role in (None, role_of(row.request)):
+        if row is None or role not in (None, role_of(row.request)):
+            continue
+        if not row.result.descriptions or not lost(row.request, row.result):
             return row
 
 
@@ -157,6 +160,7 @@ def _scene(talk: Talk) -> Row:
             (),
             "General: a scene, no lettering. It passes through.",
             Result("general"),
+            (scene,),
         )
     open_ones = f" Open: {join(chosen)}." if chosen else " Nothing is open."
     reasoning = f"General, rewritten. Said: {join(said)}.{open_ones}"

@@ -20,20 +20,20 @@ import torch
 
 from training.enhancer import adapter
 from training.enhancer.data import MIX, Row, sample_row
-from training.enhancer.form import Result, read
 from training.enhancer.items import VARIANTS, prompt_of, text_of
-from training.enhancer.reward import by_words, faithful, lost_literals, reward, sides_right
+from training.enhancer.reward import by_words, faithful, lost_share, reward, sides_right
 from training.loop import autocast
 from training.manifest import part_digest
 from training.understanding.evaluation.intervals import wilson
 from training.understanding.evaluation.report import compact, machine
 from training.understanding.rollout import RolloutConfig, roll_out
+from wanimage.enhancing import Result, read
 from wanimage.models.understanding import Understanding
 
 BARS: dict[str, tuple[str, float]] = {
     "category": ("category decided right", 97),
     "fidelity": ("nothing asked for is lost, contradicted or invented", 95),
-    "literals": ("quoted text and hex colours verbatim", 100),
+    "literals": ("quoted text, hex colours, numbers and names verbatim", 100),
     "entries": ("exactly n entries", 100),
     "sides": ("attributes on the right side of common and difference", 95),
     "form": ("well formed without a grammar", 100),
@@ -99,7 +99,7 @@ def marks(answer: Answer) -> dict[str, tuple[float, float]]:
         if gold.descriptions:
             same = result is not None and len(result.descriptions) == len(gold.descriptions)
             found["fidelity"] = (same and result is not None and faithful(row, result), 1)
-            found["literals"] = (result is not None and lost_literals(row, result) == 0, 1)
+            found["literals"] = (result is not None and lost_share(row, result) == 0, 1)
         else:
             found["sides"] = (0.0 if result is None else sides_right(gold, result), 1)
     return found

@@ -3,11 +3,11 @@
 import numpy as np
 
 from training.enhancer.data import Row
-from training.enhancer.form import written
 from training.understanding.items import Item
 from training.understanding.pictures import pixels_of
 from training.understanding.rollout import Prompt
 from wanimage import tokens
+from wanimage.enhancing import written
 from wanimage.tokens import Vocabulary
 
 VARIANTS = ("fast", "quality")

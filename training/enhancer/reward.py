@@ -14,16 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from training.enhancer.data import Row
-from training.enhancer.form import Description, Result, read
 from training.understanding.evaluation import demands
 from training.understanding.evaluation.determined import said_claims, said_scene
 from training.understanding.evaluation.prompts import Said, understood
 from training.understanding.evaluation.wording import read as words_of
 from training.world.scenes.scene import Spec
 from wanimage.conditions import COLORS, SETTINGS, TIMES
+from wanimage.enhancing import Description, Result, literals, lost, read
 
 WEIGHTS = {"fidelity": 0.5, "richness": 0.25, "accuracy": 0.25}
-_LITERAL = re.compile(r'"[^"]+"|#[0-9a-fA-F]{6}\b|\d+(?:[.:]\d+)*%?')
 _QUOTED = re.compile(r'"[^"]*"')
 _COLOR = rf"(?:{'|'.join(COLORS)}|#[0-9a-fA-F]{{6}})"
 _GROUND = re.compile(
@@ -66,8 +65,8 @@ def reward(row: Row, text: str) -> Reward:
     kept = sum(fidelity(row.request, a, b) for a, b in pairs) / len(pairs)
     rich = sum(richness(a, b) for a, b in pairs) / len(pairs)
     sound = sum(_read(each.natural) is not None for each in result.descriptions) / len(pairs)
-    lost = lost_literals(row, result)
-    return Reward(kept * (1 - lost), rich, sound * _unrepeated(_lines(result), 1))
+    missing = lost_share(row, result)
+    return Reward(kept * (1 - missing), rich, sound * _unrepeated(_lines(result), 1))
 
 
 def fidelity(request: str, gold: Description, written: Description) -> float:
@@ -143,18 +142,12 @@ def _settled(said: Spec | Said) -> int:
     return sum(bool(value) for value in fields) + 1
 
 
-def literals(request: str) -> list[str]:
-    """Quoted text, hex colours and numbers of a request, each as often as it stands there."""
-    return _LITERAL.findall(request)
-
-
-def lost_literals(row: Row, result: Result) -> float:
-    """Share of the request's quoted texts and hex colours that no description repeats verbatim."""
-    wanted = [each for each in literals(row.request) if each[0] in '"#']
+def lost_share(row: Row, result: Result) -> float:
+    """Share of the request's literals that no description repeats verbatim."""
+    wanted = literals(row.request)
     if not wanted or not result.descriptions:
         return 0.0
-    told = "\n".join(each.natural for each in result.descriptions)
-    return sum(each not in told for each in wanted) / len(wanted)
+    return len(lost(row.request, result)) / len(wanted)
 
 
 def sides_right(gold: Result, written: Result) -> float:

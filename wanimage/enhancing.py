@@ -1,4 +1,4 @@
-"""The text that the enhancer writes, and what it means: lines of a key and a value, read back exactly.
+"""The text that a prompt enhancer writes, and what it means: lines of a key and a value, read back exactly.
 
     answer      := category [ "\n" body ]                 (`general` alone passes through)
     body        := description{n} | "c " common ("\n" number " " difference){n}
@@ -7,13 +7,17 @@
 
 Entries are numbered from 1, for a model that counts badly. The first body answers requests in words, the
 second those with references. The natural form of a description is not written but follows from it: subject,
-background and style, as the world's captions join them.
+background and style, as the world's captions join them. `grammar` is the same for constrained decoding, and
+`lost` checks that what a user meant literally is still there.
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from wanimage import tokens
 from wanimage.conditions import PLACES
+from wanimage.decoding import lark
 
 TASKS = ("t2i", "i2i", "t2s", "ti2s")
 CATEGORIES = (
@@ -21,6 +25,9 @@ CATEGORIES = (
 )  # fmt: skip
 """The classifier's words; `general` passes through, the others activate rewriting."""
 REFERENCED = ("i2i", "ti2s")
+MOST_ENTRIES, MOST_ELEMENTS = 12, 9
+LONGEST_VALUE = 300
+"""Tokens of one value under the grammar: a model that repeats itself without end still gets to an end."""
 _KEYS = "seplby"
 _QUOTED = re.compile(r'"([^"\n]*)"')
 
@@ -132,3 +139,107 @@ def _description(lines: list[str]) -> Description:
     palette = tuple(found["p"].split(", ")) if "p" in found else ()
     rest = (found.get(key, "") for key in "lby")
     return Description(found["s"], tuple(layout), palette, *rest)
+
+
+# --- what was meant literally ----------------------------------------------------------------------------
+
+_WORDS = (
+    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
+_HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
+_COUNT = re.compile(rf"(?<![\w#.:/-])(?:{'|'.join(_WORDS)}|\d+(?:[.,:]\d+)*%?)(?![\w-])", re.IGNORECASE)
+_OF_PICTURES = re.compile(
+    r"\s+(?:\w+\s+)?(?:pictures?|pics?|images?|photos?|drawings?|illustrations?|panels?|steps?|entries)\b",
+    re.IGNORECASE,
+)
+_NUMBERING = re.compile(r"(?:^|(?<=[.;:] )|(?<=\n))\d+[.)](?=\s)")
+_NAME = re.compile(r"(?<=[\w,;)] )(?!(?:Thanks?|That's|Take|Be|Can't|It|Make|Our|Please)\b)[A-Z][\w'-]+")
+"""A capital within a sentence; not the words that begin one where its stop was left out."""
+
+
+def literals(prompt: str) -> list[str]:
+    """What a rewrite must repeat verbatim: quoted texts, hex colours, numbers of things, capitalised names.
+
+    Numbers of pictures are the request's form, not its content, and are left out.
+    """
+    found = [f'"{text}"' for text in _QUOTED.findall(prompt) if text.strip()]
+    bare = _QUOTED.sub('""', prompt)
+    found += _HEX.findall(bare)
+    bare = _NUMBERING.sub(".", _HEX.sub("", bare))
+    found += [m[0] for m in _COUNT.finditer(bare) if not _OF_PICTURES.match(bare, m.end())]
+    if not bare.isupper():
+        found += _NAME.findall(bare)
+    return found
+
+
+def lost(prompt: str, result: Result) -> list[str]:
+    """The literals of a prompt that no entry of a result repeats; a number may be a word or digits.
+
+    The number of entries itself need not be said in them, nor anything where the request passes through.
+    """
+    told = "\n".join(_told(result))
+    if not told:
+        return []
+    words = set(re.findall(r"[\w.,:%-]*[\w%]", told.lower()))
+    return [each for each in literals(prompt) if not _repeated(each, told, words, result.entries)]
+
+
+def _told(result: Result) -> Iterator[str]:
+    yield from (each.natural for each in result.descriptions)
+    if result.differences:
+        yield result.common
+        yield from result.differences
+
+
+def _repeated(literal: str, told: str, words: set[str], entries: int) -> bool:
+    if literal[0] in '"#':
+        return literal in told
+    if re.search(rf"(?<!\w){re.escape(literal)}(?!\w)", told):
+        return True
+    low = literal.lower()
+    number = str(_WORDS.index(low) + 2) if low in _WORDS else low
+    if number == str(entries) or number == "1":
+        return True
+    spelt = _WORDS[int(number) - 2] if number.isdecimal() and 2 <= int(number) <= 12 else number
+    return number.isdecimal() and bool({number, spelt} & words)
+
+
+# --- constrained decoding --------------------------------------------------------------------------------
+
+_RULES = """\
+value[max_tokens={longest}]: /[^\\n]+/
+what[max_tokens={longest}]: /[^\\n|]+/
+element: "\\ne " what "| " PLACE
+rest: element{{0,{elements}}} ("\\np " value)? ("\\nl " value)? ("\\nb " value)? ("\\ny " value)?
+PLACE: /{places}/
+ACTIVE: /{active}/
+THOUGHT: /(?s:.+)/
+"""
+
+
+def grammar(
+    task: str, count: int, control: Mapping[str, int], *, forced: bool = False, thinking: bool = False
+) -> str:
+    """Lark text of every answer to a request of `count` pictures; exactly so many entries.
+
+    `forced` does not let the request pass through. `thinking` begins inside `<think>`. Raises ValueError for
+    a task that there is none of, and for a count outside of 1 to 12.
+    """
+    if task not in TASKS or not 1 <= count <= MOST_ENTRIES:
+        raise ValueError(
+            f"no answer of {count} entries to {task!r}; tasks {TASKS}, 1 to {MOST_ENTRIES} entries"
+        )
+    numbers = range(1, count + 1)
+    if task in REFERENCED:
+        body = '"\\nc " value ' + " ".join(f'"\\n{n} " value' for n in numbers)
+    else:
+        body = " ".join(f'"\\n{n} " value rest' for n in numbers)
+    answer = '("general" | ACTIVE) body' if forced else '"general" | ACTIVE body'
+    start = f"THOUGHT? <[{control[tokens.END_THINK]}]> answer" if thinking else "answer"
+    rules = _RULES.format(
+        longest=LONGEST_VALUE,
+        elements=MOST_ELEMENTS,
+        places="|".join(PLACES),
+        active="|".join(CATEGORIES[1:]),
+    )
+    return lark(f"start: {start}\nanswer: {answer}\nbody: {body}\n{rules}")
