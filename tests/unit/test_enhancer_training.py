@@ -171,6 +171,13 @@ def test_a_fresh_adapter_changes_nothing_and_a_saved_one_comes_back(family: Path
         adapter.load(Understanding.load(family / "planner").model, tmp_path, "b" * 64)
 
 
+def test_the_adapter_counts_alpha_over_rank_times() -> None:
+    weight, config = torch.zeros(3, 5), AdapterConfig(rank=2, alpha=6)
+    added = adapter.LowRank(weight, config, torch.Generator().manual_seed(0))
+    torch.nn.init.ones_(added.B)
+    assert torch.allclose(added(weight), 3 * added.A.sum(0).expand(3, 5))
+
+
 def test_sft_then_grpo_train_an_adapter_and_write_its_lineage(family: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     run(TINY, "sft", tmp_path / "run", family, export=first)
