@@ -11,6 +11,7 @@ from training.understanding import vision
 from training.understanding.__main__ import AVERAGED, TIED, begin_from
 from training.understanding.architecture import TINY, build
 from training.understanding.batches import Batch, BatchConfig, batches_at, item_weights
+from training.understanding.evaluation.tower import named
 from training.understanding.export import export
 from training.understanding.items import Item, dialogue_item
 from training.understanding.objective import PROBE_WEIGHT, Trainee, batch_loss, step_loss
@@ -180,6 +181,20 @@ def test_a_stage_begins_from_another_run_whose_probe_named_less(trainee: Trainee
     save_file(old, tmp_path / AVERAGED)
     with pytest.raises(InvalidInput, match=r"--start: .* lacks model\.model\.visual\.pos_embed"):
         begin_from(trainee, tmp_path / AVERAGED)
+
+
+def test_what_the_tower_names_is_counted_where_there_is_something(
+    trainee: Trainee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vision, "SHARES", {"portrait": 1.0})
+    monkeypatch.setattr(vision, "GRIDS", ((8, 8),))
+    found = named(trainee, 1, "heldout")
+    assert found["concept"] == (0, 0)
+    assert found["portrait beard"][1] == found["kind"][1] == 48 * 16
+    torch.nn.init.zeros_(trainee.probe.heads["kind"].weight)
+    torch.nn.init.zeros_(trainee.probe.heads["kind"].bias)
+    trainee.probe.heads["kind"].bias.data[INDEX["kind"]["portrait"]] = 1.0
+    assert named(trainee, 1, "heldout")["kind"] == (48 * 16, 48 * 16)
 
 
 def test_the_tower_learns_to_name_alone(trainee: Trainee, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ class PictureBatch:
     """`[P/4, groups]` int64."""
 
 
-def picture_batch(step: int, count: int, seed: int, preprocessor: dict) -> PictureBatch:
+def picture_batch(step: int, count: int, seed: int, preprocessor: dict, split: str = "train") -> PictureBatch:
     """The pictures of one step of the tower's own stage."""
     rng = np.random.default_rng([seed, 2, step])
     names, shares = list(SHARES), np.array(list(SHARES.values()))
@@ -155,7 +155,7 @@ def picture_batch(step: int, count: int, seed: int, preprocessor: dict) -> Pictu
     for _ in range(count):
         kind = names[int(rng.choice(len(names), p=shares))]
         grid = LETTERED_GRID if kind in LETTERED else GRIDS[int(rng.integers(len(GRIDS)))]
-        frames.append(Frame(KINDS[kind].sample(rng, "train", grid), grid, "", kind))
+        frames.append(Frame(KINDS[kind].sample(rng, split, grid), grid, "", kind))
     seen = [pixels_of(frame, preprocessor, rng) for frame in frames]
     truth = [targets(f, v.height // 2, v.width // 2) for f, v in zip(frames, seen, strict=True)]
     grids = [(v.height, v.width) for v in seen]
