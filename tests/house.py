@@ -33,7 +33,8 @@ class House:
         """A session with a finished turn that shows these blobs."""
         session_id = new_session_id()
         log = await Sessions(self.bus).create(self.tenant, session_id, FAMILY)
-        images = [types_pb2.Image(index=i, base=blob) for i, blob in enumerate(blobs)]
+        size = types_pb2.Size(height=128, width=128)
+        images = [types_pb2.Image(index=i, base=blob, size=size) for i, blob in enumerate(blobs)]
         await log.append(ev.Event(turn_id="t", turn_started=ev.TurnStarted(text="hello", images=images)))
         await log.append(ev.Event(turn_id="t", turn_finished=ev.TurnFinished()))
         return session_id
