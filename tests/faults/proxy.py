@@ -5,7 +5,7 @@
         proxy.link(bytes_per_second=64_000)
         proxy.link(swallow=Way.BACK)                         # half open: nothing comes back, nothing ends
         proxy.link(breaks_at=b"[DONE]")                      # RST instead of this, when the server sends it
-    proxy.reset()                                        # RST to both ends of every connection, once
+        proxy.reset()                                        # RST to both ends of every connection, once
         proxy.cut()                                          # partition: silence, nothing new
         proxy.heal()                                         # all good; what a partition silenced is reset
 

@@ -7,7 +7,7 @@ PEFT itself is not needed for this, and would bring accelerate along.
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +112,6 @@ def load(model: Any, folder: Path, base: str | None) -> AdapterConfig:
                 own = getattr(layer.parametrizations.weight[0], key)
                 own.copy_(tensors[f"{PREFIX}{name}.lora_{key}.weight"])
     return config
-
-
-def lineage(config: AdapterConfig) -> dict[str, object]:
-    """The config as JSON-ready numbers for the manifest."""
-    return asdict(config)
 
 
 def _targets(model: Any, config: AdapterConfig) -> list[tuple[str, Any]]:

@@ -19,7 +19,6 @@ from training.world.dialogues.talk import Dialogue, Picture, Talk, Turn, capital
 from training.world.scenes.caption import join, noun_phrase, shared_style
 from training.world.scenes.scene import Scene, object_spec
 from training.world.tasks import sample_task
-from training.world.tasks.sample import Sample
 from wanimage.conditions import place_phrase
 from wanimage.enhancing import Description, Result, asked, lost
 
@@ -210,7 +209,7 @@ def _series(talk: Talk) -> Row | None:
     steps = "; ".join(f"{i}: {_short(scene)}" for i, scene in enumerate(scenes, 1))
     result = Result(category, tuple(described(scene) for scene in scenes))
     reasoning = f"{capital(category)} of {len(scenes)}. {steps}."
-    return Row("t2s", len(scenes), _request(talk, sample), False, (), reasoning, result, scenes)
+    return Row("t2s", len(scenes), _said(talk, sample.request, SPELT), False, (), reasoning, result, scenes)
 
 
 def _going_on(talk: Talk) -> Row | None:
@@ -224,7 +223,7 @@ def _going_on(talk: Talk) -> Row | None:
         return None
     result = Result("storyboard", (), common, differences)
     reasoning = f"Storyboard of {len(scenes)}. The same in all: {common}."
-    request = _request(talk, sample)
+    request = _said(talk, sample.request, SPELT)
     return Row("ti2s", len(scenes), request, False, sample.inputs, reasoning, result, scenes)
 
 
@@ -248,8 +247,6 @@ def _edit(talk: Talk) -> Row:
     aspect = CHANGED[name]
     if name == "edit_text" and " to " not in sample.requests[1] and " with " not in sample.requests[1]:
         aspect = "colours"
-    order = sample.requests[1].rstrip(".")
-    order = order[:1].lower() + order[1:]
     forced = category == "general" and talk.chance(0.7)
     manners = SPELT if kind == "scene" else LETTERED
     request = _said(talk, sample.request, manners)
@@ -257,22 +254,13 @@ def _edit(talk: Talk) -> Row:
         reasoning = "General: an edit, no lettering. It passes through."
         return Row("i2i", 1, request, False, sample.inputs, reasoning, Result("general"))
     kept = ", ".join(a for a in ASPECTS[kind] if a != aspect)
-    order = _canonical(sample, aspect) or order
+    order = sample.request  # a terse request is its own order
+    if order != sample.requests[0]:
+        order = sample.requests[1].rstrip(".")
+        order = order[:1].lower() + order[1:]
     result = Result(category, (), kept, (f"{aspect}: {order}",))
     reasoning = f"{capital(category)}, an edit. It changes the {aspect}; the rest stays."
     return Row("i2i", 1, request, forced, sample.inputs, reasoning, result)
-
-
-def _canonical(sample: Sample, aspect: str) -> str:
-    """The order in the words of the request that is made, where that is terse; else empty."""
-    if sample.request != sample.requests[0]:
-        return ""
-    del aspect
-    return sample.requests[0]
-
-
-def _request(talk: Talk, sample: Sample) -> str:
-    return _said(talk, sample.request, SPELT)
 
 
 def _said(talk: Talk, request: str, manners: object = MANNERS) -> str:

@@ -24,7 +24,7 @@ from training.enhancer.items import VARIANTS, prompt_of, text_of
 from training.enhancer.reward import by_words, faithful, lost_share, reward, sides_right
 from training.loop import autocast
 from training.manifest import part_digest
-from training.understanding.evaluation.intervals import wilson
+from training.understanding.evaluation.intervals import paired, wilson
 from training.understanding.evaluation.report import compact, machine
 from training.understanding.rollout import RolloutConfig, roll_out
 from wanimage.enhancing import Result, read
@@ -39,7 +39,6 @@ BARS: dict[str, tuple[str, float]] = {
     "form": ("well formed without a grammar", 100),
 }
 MOST_TOKENS = 512
-DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -145,9 +144,7 @@ def gain(before: dict[str, list[float]], after: dict[str, list[float]], column: 
     """[mean gain, low, high, n] of a judge's marks (0: reward, 1: words), on the rows that both have."""
     names = sorted(before.keys() & after.keys())
     gains = np.array([after[name][column] - before[name][column] for name in names])
-    drawn = np.random.default_rng(0).integers(len(gains), size=(DRAWS, len(gains)))
-    low, high = np.quantile(gains[drawn].mean(1), (0.025, 0.975))
-    return [round(float(gains.mean()), 4), round(float(low), 4), round(float(high), 4), len(names)]
+    return [*(round(each, 4) for each in paired(gains)), len(names)]
 
 
 def main() -> None:

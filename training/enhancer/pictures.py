@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from training.enhancer.data import Row, described, sample_row
-from training.enhancer.evaluation import DRAWS, answers, loaded
+from training.enhancer.evaluation import answers, loaded
 from training.understanding.evaluation.determined import said_scene
-from training.understanding.evaluation.intervals import wilson
+from training.understanding.evaluation.intervals import paired, wilson
 from training.understanding.evaluation.report import compact, machine
 from training.vae.export import load as load_vae
 from training.visualizer.sample import Painter
@@ -147,13 +147,10 @@ def summary(pairs: Sequence[tuple[Painted, Painted]]) -> dict[str, object]:
     """Pass rates of both sides with intervals, the paired gain in points, and how many prompts changed."""
     passed = np.array([[one.report.passed for one in pair] for pair in pairs], float)
     gains = passed[:, 1] - passed[:, 0]
-    drawn = np.random.default_rng(0).integers(len(gains), size=(DRAWS, len(gains)))
-    low, high = 100 * np.quantile(gains[drawn].mean(1), (0.025, 0.975))
-
     raw, enhanced = ([round(100 * p.mean(), 1), *wilson(int(p.sum()), len(pairs))] for p in passed.T)
     return {
         "pictures": len(pairs), "raw": raw, "enhanced": enhanced,
-        "gain": [round(100 * float(gains.mean()), 1), round(float(low), 1), round(float(high), 1)],
+        "gain": [round(100 * each, 1) for each in paired(gains)],
         "changed": sum(a.shot.prompt != b.shot.prompt for a, b in pairs),
     }  # fmt: skip
 

@@ -54,12 +54,11 @@ def main() -> None:
     recipe = RECIPES[arguments.size]
     if arguments.stage and arguments.stage not in recipe.stages:
         parser.error(f"--stage {arguments.stage}: {arguments.size} has {', '.join(recipe.stages)}")
-    for name in [arguments.stage] if arguments.stage else recipe.stages:
+    for index, name in enumerate([arguments.stage] if arguments.stage else recipe.stages):
         run(
             recipe, name, arguments.out, resume=arguments.resume, family=arguments.export,
-            start=arguments.start,
+            start=None if index else arguments.start,
         )  # fmt: skip
-        arguments.start = None
 
 
 def run(

@@ -46,6 +46,13 @@ def difference(
     return round(gain, 1), round(float(low), 1), round(float(high), 1), len(names)
 
 
+def paired(gains: NDArray[np.float64]) -> tuple[float, float, float]:
+    """(mean, low, high) of differences `[N]` on samples that stand each for itself."""
+    drawn = np.random.default_rng(0).integers(len(gains), size=(DRAWS, len(gains)))
+    low, high = np.quantile(gains[drawn].mean(1), (0.025, 0.975))
+    return float(gains.mean()), float(low), float(high)
+
+
 def _sample(name: str) -> str:
     """`family/number`, without the turn and what a further pass appends."""
     return "/".join(name.split(" ")[0].split("/")[:3])
