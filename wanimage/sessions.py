@@ -10,12 +10,9 @@ it, so a follower knows that it missed nothing, and reads the stream again when 
 """
 
 import asyncio
-import math
 import secrets
-import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
-from types import TracebackType
+from collections.abc import AsyncGenerator
 
 from google.protobuf.message import DecodeError
 
@@ -24,10 +21,8 @@ from wanimage.bus import Bus
 from wanimage.errors import Conflict, DataLoss, InvalidInput, NotFound, SchemaMismatch, Unavailable
 from wanimage.messages import Stored
 from wanimage.subjects import MSG_ID_HEADER, SEQ_HEADER, SESSIONS, token
-from wanimage.v1.events_pb2 import Event, SessionCreated, TextDelta, ThinkDelta
+from wanimage.v1.events_pb2 import Event, SessionCreated
 
-COALESCE_SECONDS = 0.05
-"""Deltas younger than this are joined into one event: 20 appends a second a turn instead of 60."""
 RECHECK_SECONDS = 2.0
 """How often a follower reads the log although nothing woke it (a wake-up is lost when NATS restarts)."""
 BATCH = 256
@@ -52,6 +47,7 @@ class SessionLog:
         self._lock = asyncio.Lock()
         self._lost = ""
         self._unsure: tuple[str, bytes] | None = None
+        self._storing: asyncio.Future[int] | None = None
 
     async def append(self, event: Event) -> Event:
         """Append and return the event as stored, with `seq`, `session_id` and `time` filled in.
@@ -76,14 +72,18 @@ class SessionLog:
         if not stored.HasField("time"):
             stored.time.FromDatetime(clock.now())
         msg_id = uuid.uuid4().hex
-        try:
-            position = await self._bus.store(
+        self._storing = asyncio.ensure_future(
+            self._bus.store(
                 self._subject,
                 stored.SerializeToString(),
                 msg_id=msg_id,
                 expected_last=self._position,
                 headers={SEQ_HEADER: str(stored.seq)},
             )
+        )
+        self._storing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            position = await asyncio.shield(self._storing)
         except Conflict as error:
             self._lost = str(error)
             raise
@@ -98,12 +98,19 @@ class SessionLog:
         again."""
         assert self._unsure
         msg_id, unsure = self._unsure
+        await self._still()
         last = await self._bus.last(SESSIONS, self._subject)
         self._unsure = None
         if last is None or last.headers.get(MSG_ID_HEADER) != msg_id:
             return None
         self.last_seq, self._position = _seq(last), last.seq
         return read_event(last.data) if unsure == content else None
+
+    async def _still(self) -> None:
+        """Wait until nothing is on its way: an append whose caller was cancelled would land behind our back,
+        and the next one fail as if somebody else had written."""
+        if self._storing:
+            await asyncio.wait({self._storing})
 
     async def tell(self, event: Event) -> None:
         """Show a live-only event (ImageProgress) to followers; it has `seq` 0, is not stored and may be
@@ -118,6 +125,7 @@ class SessionLog:
     async def refresh(self) -> None:
         """Move to the log's end, whoever wrote it; a lost writer may append again. Raises Unavailable."""
         async with self._lock:
+            await self._still()
             last = await self._bus.last(SESSIONS, self._subject)
             self.last_seq, self._position = (_seq(last), last.seq) if last else (0, 0)
             self._lost, self._unsure = "", None
@@ -242,112 +250,6 @@ class Sessions:
         for copy in copies[len(held) :]:
             await log.append(copy)
         return log
-
-
-class TurnWriter:
-    """Writes the events of one turn, joining text deltas that come fast. An async context manager.
-
-    `text` and `think` return at once; what they hold is appended `COALESCE_SECONDS` after the last words, or
-    before any other event: the order is that of the calls. The next call raises a delayed append's error.
-    """
-
-    def __init__(
-        self,
-        log: SessionLog,
-        turn_id: str,
-        *,
-        seconds: float = COALESCE_SECONDS,
-        on_append: Callable[[Event], None] = lambda event: None,
-    ) -> None:
-        """`on_append` is told each event as it is stored, in order."""
-        self.log, self.turn_id = log, turn_id
-        self._seconds, self._on_append = seconds, on_append
-        self._pieces: list[str] = []
-        self._thinking = False
-        self._stuck: Event | None = None
-        self._timer: asyncio.Task[None] | None = None
-        self._stored = -math.inf  # when words were, by the monotonic clock
-        self._lock = asyncio.Lock()
-        self._error: BaseException | None = None
-
-    async def text(self, piece: str) -> None:
-        """More of the answer."""
-        await self._hold(piece, thinking=False)
-
-    async def think(self, piece: str) -> None:
-        """More of the reasoning."""
-        await self._hold(piece, thinking=True)
-
-    async def append(self, event: Event) -> Event:
-        """Append any other event of the turn, after all text so far. Raises as `SessionLog.append`."""
-        async with self._lock:
-            self._raise_delayed()
-            await self._flush()
-            event.turn_id = self.turn_id
-            return await self._store(event)
-
-    async def tell(self, event: Event) -> None:
-        """Show a live-only event; it may overtake text that is still held."""
-        event.turn_id = self.turn_id
-        await self.log.tell(event)
-
-    async def flush(self) -> None:
-        """Append held text now."""
-        self._raise_delayed()
-        async with self._lock:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        while self._stuck or self._pieces:
-            # After an error the same event goes first: it may be in the log, and must not be there twice.
-            self._stuck = self._stuck or self._joined()
-            await self._store(self._stuck)
-            self._stuck, self._stored = None, time.monotonic()
-
-    def _joined(self) -> Event:
-        text, self._pieces = "".join(self._pieces), []
-        if self._thinking:
-            return Event(turn_id=self.turn_id, think_delta=ThinkDelta(text=text))
-        return Event(turn_id=self.turn_id, text_delta=TextDelta(text=text))
-
-    async def _store(self, event: Event) -> Event:
-        stored = await self.log.append(event)
-        self._on_append(stored)
-        return stored
-
-    async def _hold(self, piece: str, thinking: bool) -> None:
-        self._raise_delayed()
-        if self._pieces and thinking != self._thinking:
-            await self.flush()
-        if not piece:
-            return
-        self._thinking = thinking
-        self._pieces.append(piece)
-        if self._timer is None or self._timer.done():
-            self._timer = asyncio.create_task(self._flush_later())
-
-    async def _flush_later(self) -> None:
-        await asyncio.sleep(max(self._stored + self._seconds - time.monotonic(), 0))
-        try:
-            await self.flush()
-        except Exception as error:
-            self._error = error
-
-    def _raise_delayed(self) -> None:
-        if self._error:
-            error, self._error = self._error, None
-            raise error
-
-    async def __aenter__(self) -> "TurnWriter":
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
-    ) -> None:
-        if kind is None:
-            await self.flush()
-        if self._timer:
-            self._timer.cancel()
 
 
 def subject_of(tenant: str, session_id: str) -> str:

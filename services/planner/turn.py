@@ -24,8 +24,9 @@ from wanimage.errors import Conflict, DeadlineExceeded, JobFailed, Overloaded, U
 from wanimage.jobs import Jobs, failure
 from wanimage.limits import MAX_SEED
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
-from wanimage.sessions import SessionLog, Sessions, TurnWriter
+from wanimage.sessions import SessionLog, Sessions
 from wanimage.takenjob import TakenJob
+from wanimage.turnwriter import TurnWriter
 from wanimage.v1 import events_pb2 as ev
 from wanimage.v1 import jobs_pb2, types_pb2
 

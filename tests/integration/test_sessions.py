@@ -2,14 +2,17 @@
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
 import pytest
+from nats.js.api import PubAck
 
 from tests.conftest import eventually
 from wanimage.bus import Bus
 from wanimage.errors import Conflict, InvalidInput, NotFound, Unavailable
-from wanimage.sessions import SessionLog, Sessions, TurnWriter, new_session_id
+from wanimage.sessions import SessionLog, Sessions, new_session_id
 from wanimage.stack import NatsServer
+from wanimage.turnwriter import TurnWriter
 from wanimage.v1.events_pb2 import Event, ImageProgress, TextDelta, TurnFinished, TurnStarted
 
 
@@ -142,6 +145,36 @@ async def test_follow_goes_on_without_gap_after_nats_was_restarted(
     following.cancel()
 
     assert seen == list(range(1, 12))
+
+
+async def test_an_append_whose_caller_was_cancelled_is_waited_for_by_the_next(
+    bus: Bus, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await sessions.create("acme", "s", family="f1")
+    sent, arrives = asyncio.Event(), asyncio.Event()
+    publish = bus.jetstream.publish
+
+    async def on_its_way(*message: Any, **options: Any) -> PubAck:
+        monkeypatch.setattr(bus.jetstream, "publish", publish)
+        sent.set()
+        await arrives.wait()
+        return await publish(*message, **options)
+
+    monkeypatch.setattr(
+        bus.jetstream,
+        "publish",
+        lambda *message, **options: asyncio.shield(asyncio.ensure_future(on_its_way(*message, **options))),
+    )
+    first = asyncio.create_task(log.append(said("first")))
+    await sent.wait()
+    first.cancel()
+    await asyncio.wait({first})
+    second = asyncio.create_task(log.append(said("second")))
+    asyncio.get_running_loop().call_soon(arrives.set)
+    await second
+
+    assert first.cancelled()
+    assert texts(await replayed(sessions, "s")) == ["first", "second"]
 
 
 async def test_follow_shows_live_only_events_that_replay_does_not(sessions: Sessions) -> None:
