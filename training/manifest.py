@@ -20,7 +20,7 @@ from training.world.dialogues.dialogue import sample_dialogue
 from training.world.scenes.caption import caption
 from training.world.scenes.render import render
 from training.world.scenes.sample import sample_scene
-from wanimage.weights import MANIFEST, part_of, write_manifest
+from wanimage.weights import MANIFEST, part_digest, part_of, write_manifest
 
 PARENTS = {
     "vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae"), "enhancer": ("planner",),
@@ -40,15 +40,6 @@ def lineage_of(weights: Path, part: str) -> dict[str, Any]:
         return found
     found = json.loads((weights / f"{part}.json").read_text())["training"]
     return found
-
-
-def part_digest(weights: Path, part: str) -> str:
-    """SHA-256 over the part's files, in order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(weights.rglob("*")):
-        if file.is_file() and part_of(file.relative_to(weights).as_posix()) == part:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
 
 
 def digests(weights: Path, parts: Iterable[str]) -> dict[str, str]:

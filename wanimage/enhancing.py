@@ -11,13 +11,14 @@ background and style, as the world's captions join them. `grammar` is the same f
 `lost` checks that what a user meant literally is still there.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wanimage import tokens
 from wanimage.conditions import PLACES
 from wanimage.decoding import lark
+from wanimage.literals import OPENINGS, QUOTED, kind_of, literals, repeated
 
 TASKS = ("t2i", "i2i", "t2s", "ti2s")
 CATEGORIES = (
@@ -29,7 +30,6 @@ MOST_ENTRIES, MOST_ELEMENTS = 12, 9
 LONGEST_VALUE = 300
 """Tokens of one value under the grammar: a model that repeats itself without end still gets to an end."""
 _KEYS = "seplby"
-_QUOTED = re.compile(r'"([^"\n]*)"')
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Description:
     @property
     def texts(self) -> tuple[str, ...]:
         """The lettering, verbatim."""
-        return tuple(_QUOTED.findall(self.subject))
+        return tuple(QUOTED.findall(self.subject))
 
     @property
     def natural(self) -> str:
@@ -133,7 +133,7 @@ def _description(lines: list[str]) -> Description:
     for line in lines:
         if line[0] == "e":
             what, bar, place = line[2:].rpartition(" | ")
-            if not bar or place not in PLACES:
+            if not bar or not what.strip() or place not in PLACES:
                 raise ValueError(f"no placed element: {line!r}; places are {PLACES}")
             layout.append((what, place))
     palette = tuple(found["p"].split(", ")) if "p" in found else ()
@@ -143,45 +143,16 @@ def _description(lines: list[str]) -> Description:
 
 # --- what was meant literally ----------------------------------------------------------------------------
 
-_WORDS = (
-    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-)  # fmt: skip
-_HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
-_COUNT = re.compile(rf"(?<![\w#.:/-])(?:{'|'.join(_WORDS)}|\d+(?:[.,:]\d+)*%?)(?![\w-])", re.IGNORECASE)
-_OF_PICTURES = re.compile(
-    r"\s+(?:\w+\s+)?(?:pictures?|pics?|images?|photos?|drawings?|illustrations?|panels?|steps?|entries)\b",
-    re.IGNORECASE,
-)
-_NUMBERING = re.compile(r"(?:^|(?<=[.;:] )|(?<=\n))\d+[.)](?=\s)")
-_NAME = re.compile(r"(?<=[\w,;)] )(?!(?:Thanks?|That's|Take|Be|Can't|It|Make|Our|Please)\b)[A-Z][\w'-]+")
-"""A capital within a sentence; not the words that begin one where its stop was left out."""
-
-
-def literals(prompt: str) -> list[str]:
-    """What a rewrite must repeat verbatim: quoted texts, hex colours, numbers of things, capitalised names.
-
-    Numbers of pictures are the request's form, not its content, and are left out.
-    """
-    found = [f'"{text}"' for text in _QUOTED.findall(prompt) if text.strip()]
-    bare = _QUOTED.sub('""', prompt)
-    found += _HEX.findall(bare)
-    bare = _NUMBERING.sub(".", _HEX.sub("", bare))
-    found += [m[0] for m in _COUNT.finditer(bare) if not _OF_PICTURES.match(bare, m.end())]
-    if not bare.isupper():
-        found += _NAME.findall(bare)
-    return found
-
 
 def lost(prompt: str, result: Result) -> list[str]:
-    """The literals of a prompt that no entry of a result repeats; a number may be a word or digits.
+    """The literals of a prompt (`literals.py`) that no entry of a result repeats.
 
-    The number of entries itself need not be said in them, nor anything where the request passes through.
+    None where the request passes through. A palette is not part of what is painted, and does not count.
     """
     told = "\n".join(_told(result))
     if not told:
         return []
-    words = set(re.findall(r"[\w.,:%-]*[\w%]", told.lower()))
-    return [each for each in literals(prompt) if not _repeated(each, told, words, result.entries)]
+    return [each for each in literals(prompt) if not repeated(each, told, result.entries)]
 
 
 def _told(result: Result) -> Iterator[str]:
@@ -191,39 +162,32 @@ def _told(result: Result) -> Iterator[str]:
         yield from result.differences
 
 
-def _repeated(literal: str, told: str, words: set[str], entries: int) -> bool:
-    if literal[0] in '"#':
-        return literal in told
-    if re.search(rf"(?<!\w){re.escape(literal)}(?!\w)", told):
-        return True
-    low = literal.lower()
-    number = str(_WORDS.index(low) + 2) if low in _WORDS else low
-    if number == str(entries) or number == "1":
-        return True
-    spelt = _WORDS[int(number) - 2] if number.isdecimal() and 2 <= int(number) <= 12 else number
-    return number.isdecimal() and bool({number, spelt} & words)
-
-
 # --- constrained decoding --------------------------------------------------------------------------------
 
 _RULES = """\
-value[max_tokens={longest}]: /[^\\n]+/
-what[max_tokens={longest}]: /[^\\n|]+/
-element: "\\ne " what "| " PLACE
+what[max_tokens={longest}]: /[^\\n| ][^\\n|]* \\| /
+element: "\\ne " what PLACE
 rest: element{{0,{elements}}} ("\\np " value)? ("\\nl " value)? ("\\nb " value)? ("\\ny " value)?
 PLACE: /{places}/
 ACTIVE: /{active}/
-THOUGHT: /(?s:.+)/
 """
 
 
 def grammar(
-    task: str, count: int, control: Mapping[str, int], *, forced: bool = False, thinking: bool = False
+    task: str,
+    count: int,
+    control: Mapping[str, int],
+    *,
+    forced: bool = False,
+    thinking: bool = False,
+    verbatim: Sequence[str] = (),
 ) -> str:
     """Lark text of every answer to a request of `count` pictures; exactly so many entries.
 
-    `forced` does not let the request pass through. `thinking` begins inside `<think>`. Raises ValueError for
-    a task that there is none of, and for a count outside of 1 to 12.
+    `forced` does not let the request pass through. `thinking` begins inside `<think>`. Wherever something of
+    a kind of the literals `verbatim` begins, it is one of them; a single picture's subject has all of them in
+    that order, colours aside, which may stand elsewhere. Raises ValueError for a task that there is none of,
+    and for a count outside of 1 to 12.
     """
     if task not in TASKS or not 1 <= count <= MOST_ENTRIES:
         raise ValueError(
@@ -232,14 +196,38 @@ def grammar(
     numbers = range(1, count + 1)
     if task in REFERENCED:
         body = '"\\nc " value ' + " ".join(f'"\\n{n} " value' for n in numbers)
+    elif count == 1:
+        body = '"\\n1 " subject rest'
     else:
         body = " ".join(f'"\\n{n} " value rest' for n in numbers)
     answer = '("general" | ACTIVE) body' if forced else '"general" | ACTIVE body'
-    start = f"THOUGHT? <[{control[tokens.END_THINK]}]> answer" if thinking else "answer"
+    start = f"{thoughts(control)} answer" if thinking else "answer"
     rules = _RULES.format(
         longest=LONGEST_VALUE,
         elements=MOST_ELEMENTS,
         places="|".join(PLACES),
         active="|".join(CATEGORIES[1:]),
     )
-    return lark(f"start: {start}\nanswer: {answer}\nbody: {body}\n{rules}")
+    return lark(f"start: {start}\nanswer: {answer}\nbody: {body}\n{_values(verbatim)}{rules}")
+
+
+def thoughts(control: Mapping[str, int]) -> str:
+    """Lark for what follows `<think>`, its end included."""
+    return f"/(?s:.+)/? <[{control[tokens.END_THINK]}]>"
+
+
+def _values(verbatim: Sequence[str]) -> str:
+    """Rules of `value` and `subject`: free text, or text in which literals of some kinds are those given."""
+    limit = f"[max_tokens={LONGEST_VALUE}]"
+    if not verbatim:
+        return f"value{limit}: /[^\\n]+/\nsubject: value\n"
+    kinds = {kind_of(each) for each in verbatim}
+    given = [json.dumps(each, ensure_ascii=False) for each in verbatim]
+    told = [each for each in given if kind_of(json.loads(each)) != "colour"]
+    colours = [each for each in given if each not in told]
+    free = f"piece (({' | '.join(colours)}) piece)*" if colours else "piece"
+    subject = " ".join(f"{each} free" for each in told)
+    return (
+        f"piece{limit}: /[^\\n{''.join(OPENINGS[kind] for kind in sorted(kinds))}]*/\n"
+        f"free: {free}\nvalue: piece (({' | '.join(dict.fromkeys(given))}) piece)*\nsubject: free {subject}\n"
+    )

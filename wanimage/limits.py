@@ -54,6 +54,7 @@ def check_options(options: pb.TurnOptions, field: str = "options") -> None:
     check_background(options.background, f"{field}.background")
     check_regions(options.regions, f"{field}.regions")
     check_sampling(options.sampling, f"{field}.sampling")
+    check_enhance(options.enhance, f"{field}.enhance")
     if options.HasField("refine"):
         check_refine(options.refine, f"{field}.refine")
     if options.HasField("max_tokens"):
@@ -61,6 +62,12 @@ def check_options(options: pb.TurnOptions, field: str = "options") -> None:
     if options.HasField("temperature"):
         check_range(options.temperature, 0, 2, f"{field}.temperature")
     check_format(options.format, options.background, f"{field}.format")
+
+
+def check_enhance(enhance: pb.EnhanceOptions, field: str) -> None:
+    """A known mode and variant."""
+    check_enum(enhance.mode, pb.EnhanceOptions.Mode, f"{field}.mode")
+    check_enum(enhance.variant, pb.EnhancerVariant, f"{field}.variant")
 
 
 def check_range(value: float, low: float, high: float, field: str) -> None:
@@ -121,15 +128,20 @@ def check_background(background: pb.Background, field: str) -> None:
         raise InvalidInput(
             f"{field}.hex", "a colour without KIND_COLOR", "set kind to KIND_COLOR or drop hex"
         )
-    _check_enum(background.kind, pb.Background.Kind, f"{field}.kind")
+    check_enum(background.kind, pb.Background.Kind, f"{field}.kind")
+
+
+def is_hex(value: str) -> bool:
+    """Whether it is a colour "#RRGGBB"."""
+    return _HEX.fullmatch(value) is not None
 
 
 def _check_hex(value: str, field: str) -> None:
-    if not _HEX.fullmatch(value):
+    if not is_hex(value):
         raise InvalidInput(field, f"{value[:20]!r} is not a colour", "write it as #RRGGBB, e.g. #E63946")
 
 
-def _check_enum(value: int, kind: object, field: str) -> None:
+def check_enum(value: int, kind: object, field: str) -> None:
     if value not in kind.values():  # type: ignore[attr-defined]
         raise InvalidInput(field, f"unknown value {value}", "use a value of the enum")
 
@@ -163,18 +175,18 @@ def check_sampling(sampling: pb.SamplingOptions, field: str) -> None:
     for name, (low, high) in ranges.items():
         if sampling.HasField(name):
             check_range(getattr(sampling, name), low, high, f"{field}.{name}")
-    _check_enum(sampling.sampler, pb.Sampler, f"{field}.sampler")
+    check_enum(sampling.sampler, pb.Sampler, f"{field}.sampler")
 
 
 def check_refine(refine: pb.RefineOptions, field: str) -> None:
     """A known mode and a long edge of 2048 to 4096."""
-    _check_enum(refine.mode, pb.RefineMode, f"{field}.mode")
+    check_enum(refine.mode, pb.RefineMode, f"{field}.mode")
     check_range(refine.target_long_edge, 2048, 4096, f"{field}.target_long_edge")
 
 
 def check_format(image_format: int, background: pb.Background, field: str) -> None:
     """A known format that can carry what is asked for."""
-    _check_enum(image_format, pb.ImageFormat, field)
+    check_enum(image_format, pb.ImageFormat, field)
     if image_format == pb.IMAGE_FORMAT_JPEG and background.kind == pb.Background.KIND_TRANSPARENT:
         raise InvalidInput(
             field, "JPEG has no alpha channel", "ask for PNG or WebP with a transparent background"

@@ -90,7 +90,9 @@ FIRST_TOKEN_SECONDS = _histogram(
 PICTURES = _counter("wan_pictures_total", "Pictures drawn for turns.")
 PROMPT_TOKENS = _counter("wan_prompt_tokens_total", "Tokens of contexts, pictures included.")
 CACHED_TOKENS = _counter("wan_cached_tokens_total", "Of them, those from the prefix cache.")
-GENERATED_TOKENS = _counter("wan_generated_tokens_total", "Tokens the planner wrote.")
+GENERATED_TOKENS = _counter("wan_generated_tokens_total", "Tokens written.")
+
+ENHANCED = _counter("wan_enhanced_total", "Requests enhanced, by what came of them.", "outcome", "category")
 
 # Engines. ------------------------------------------------------------------------------------------------
 

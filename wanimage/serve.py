@@ -34,6 +34,8 @@ from wanimage.worker import Handler, Worker
 CONNECT_SECONDS = 60.0
 """How long a starting process waits for NATS and S3, which may be starting too."""
 CONNECT_PAUSE_SECONDS = 0.5
+ALIVE_SECONDS = 1.0
+"""How often an engine is asked whether it lives."""
 
 T = TypeVar("T")
 log = telemetry.logger(__name__)
@@ -189,6 +191,14 @@ async def load(ground: Ground, build: Callable[[], T]) -> T:
         return build()
 
     return await asyncio.to_thread(work)
+
+
+async def leave_when(dead: Callable[[], bool]) -> None:
+    """An engine that died cannot be revived in this process: leave, and be started again. Jobs wait."""
+    while not dead():  # noqa: ASYNC110  engines offer no event
+        await asyncio.sleep(ALIVE_SECONDS)
+    log.error("engine_died")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @asynccontextmanager

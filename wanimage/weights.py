@@ -54,8 +54,12 @@ class Family:
     @property
     def planner(self) -> Path:
         """Folder of the planner's model: part `planner` where the family has one, else `understanding`."""
-        parts = {entry["part"] for entry in self.manifest["files"].values()}
-        return self.path / ("planner" if "planner" in parts else "understanding")
+        return self.path / ("planner" if "planner" in self.parts else "understanding")
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Names of the parts it has."""
+        return frozenset(entry["part"] for entry in self.manifest["files"].values())
 
     @property
     def base_cells(self) -> int:
@@ -82,6 +86,15 @@ def digest_of(manifest: dict[str, Any]) -> str:
 def part_of(name: str) -> str:
     """Which part a file belongs to: its folder, or its stem."""
     return name.split("/")[0].split(".")[0]
+
+
+def part_digest(path: Path, part: str) -> str:
+    """SHA-256 over the files of a family's part, in order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and part_of(file.relative_to(path).as_posix()) == part:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def write_manifest(

@@ -1,26 +1,16 @@
 """`python -m services.planner [--role front|worker|both] [--port N]`."""
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from services.planner.service import add_front
-from wanimage import serve, telemetry
-
-if TYPE_CHECKING:
-    from services.planner.engine import PlannerEngine
+from wanimage import serve
 
 SLOTS = 24
 """Turns held at once. vLLM decodes 16 together, but one that waits for its picture decodes nothing, and a
 quarter of the slots is kept for tenants that hold none."""
-ALIVE_SECONDS = 1.0
-"""How often vLLM is asked whether it lives."""
-
-log = telemetry.logger(__name__)
 
 
 @asynccontextmanager
@@ -33,19 +23,11 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
 
     async with open_engine(ground.family, ground.settings) as engine:
         runner = TurnRunner(engine, Sessions(ground.bus), ground.jobs, ground.blobs, ground.family.digest)
-        watching = asyncio.create_task(_leave_when_dead(engine))
+        watching = asyncio.create_task(serve.leave_when(lambda: not engine.alive))
         try:
             yield [serve.Work("turn", runner.run, SLOTS)]
         finally:
             watching.cancel()
-
-
-async def _leave_when_dead(engine: "PlannerEngine") -> None:
-    """vLLM cannot be revived in this process: leave, and be started again; turns wait in the log."""
-    while engine.alive:  # noqa: ASYNC110  vLLM offers no event
-        await asyncio.sleep(ALIVE_SECONDS)
-    log.error("engine_died")
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 PARTS = ("planner", "understanding")

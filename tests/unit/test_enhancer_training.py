@@ -16,7 +16,6 @@ from training.enhancer.data import Row, sample_row
 from training.enhancer.evaluation import Answer, gain, marks
 from training.enhancer.reward import by_words, reward
 from training.enhancer.stages import PAPER_FAST, PAPER_QUALITY, QWEN3_VL_2B, RECIPES, TINY
-from training.manifest import part_digest
 from training.understanding.architecture import TINY as TINY_MODEL
 from training.understanding.architecture import build, hugging_face_config
 from training.understanding.export import export
@@ -26,6 +25,7 @@ from wanimage.errors import Misconfigured
 from wanimage.models.qwen3vl import decode
 from wanimage.models.understanding import Understanding
 from wanimage.tokens import Vocabulary
+from wanimage.weights import part_digest
 
 POSTER = Row(
     "t2i", 1, 'A poster that says "Big Sale" with a fox', False, (), "",

@@ -17,11 +17,11 @@ from wanimage.enhancing import (
     Result,
     asked,
     grammar,
-    literals,
     lost,
     read,
     written,
 )
+from wanimage.literals import literals, pictures_asked_for
 from wanimage.tokens import END_THINK, IM_END, Vocabulary
 
 PLANNER = Path("weights/nano/planner")
@@ -66,7 +66,8 @@ def test_any_other_text_is_refused_or_read_as_what_writes_it(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "posters", "poster\n", "poster\n1 ", "poster\n2 a fox", "poster\nb a\n1 a", "poster\n1 a\nb x\np y",
-     "poster\n1 a\ne fox | nowhere", "poster\n1 a\ns b", "general\nc a", "general\nc a\n2 b",
+     "poster\n1 a\ne fox | nowhere", "poster\n1 a\ne  | left", "poster\n1 a\ns b", "general\nc a",
+     "general\nc a\n2 b",
      "poster\n1 a\n\nb c"],
 )  # fmt: skip
 def test_text_that_is_no_result_is_refused(text: str) -> None:
@@ -121,6 +122,22 @@ def test_a_literal_that_is_not_repeated_is_lost(prompt: str, subject: str, missi
     assert lost(prompt, Result("poster", (Description(subject),))) == missing
 
 
+@pytest.mark.parametrize(
+    ("prompt", "count"),
+    [
+        ("Draw three pictures of a fox", 3),
+        ("how to bake bread, 4 steps", 4),
+        ("THREE NEW IMAGES", 3),
+        ("three foxes", 0),
+        ('a poster that says "three pictures"', 0),
+        ("draw 12.5 pictures", 0),
+        ("99999999999 pictures", 0),
+    ],
+)
+def test_the_number_of_pictures_is_read_where_it_is_said(prompt: str, count: int) -> None:
+    assert pictures_asked_for(prompt) == count
+
+
 def test_nothing_is_lost_where_a_request_passes_through() -> None:
     assert lost('three foxes and "Big Sale"', Result("general")) == []
 
@@ -144,6 +161,35 @@ def test_the_grammar_admits_every_result_of_its_count(
     assert _admits(text, ids, ll_tokenizer)
     other = grammar(task, result.entries % 12 + 1, vocabulary.control, forced=forced)
     assert not _admits(other, ids, ll_tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("subject", "admitted"),
+    [
+        ('a poster that says "Big Sale" and "Now" for 17%', True),
+        ('"Big Sale""Now"17%', True),
+        ('17% off: "Big Sale" and "Now"', False),
+        ('a poster that says "Big Sales" and "Now"', False),
+        ('a poster that says "Now" and "Big Sale"', False),
+        ('a poster that says "Big Sale"', False),
+        ('"Big Sale" and "Now" for 18%', False),
+    ],
+)
+def test_a_second_try_repeats_what_was_lost_letter_by_letter(
+    subject: str, admitted: bool, vocabulary: Vocabulary, ll_tokenizer: LLTokenizer
+) -> None:
+    text = grammar("t2i", 1, vocabulary.control, verbatim=['"Big Sale"', '"Now"', "17%"])
+    ids = vocabulary.encode_user_text(f"poster\n1 {subject}\nb on a plain white background")
+    assert _admits(text, ids, ll_tokenizer) is admitted
+
+
+@pytest.mark.parametrize("literal", ['"a \\ b"', '"日本語"', '"it\'s | 5%"', "#aabbcc", "Anna"])
+def test_any_literal_can_be_asked_for_verbatim(
+    literal: str, vocabulary: Vocabulary, ll_tokenizer: LLTokenizer
+) -> None:
+    text = grammar("t2s", 2, vocabulary.control, verbatim=[literal])
+    ids = vocabulary.encode_user_text(f"poster\n1 the word {literal}\n2 a fox")
+    assert _admits(text, ids, ll_tokenizer)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -24,12 +24,13 @@ from training.enhancer.data import sample_row
 from training.enhancer.items import row_item
 from training.enhancer.stages import RECIPES, GrpoStage, Recipe, SftStage, Stage
 from training.loop import LoopState, LossFn, plot_losses, train
-from training.manifest import data_digest, part_digest
+from training.manifest import data_digest
 from training.understanding.batches import Batch, batches_at
 from training.understanding.items import Item
 from training.understanding.objective import Trainee, batch_loss
 from wanimage.models.understanding import Understanding
 from wanimage.tokens import Vocabulary
+from wanimage.weights import part_digest
 
 log = logging.getLogger(__name__)
 PART, TRAINING = "enhancer", "training.json"

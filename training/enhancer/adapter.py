@@ -16,11 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from wanimage.errors import Misconfigured
-
-PREFIX = "base_model.model."
-"""What PEFT puts before the names of the base's modules."""
-FILE, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+from wanimage.adapters import CONFIG, FILE, PREFIX, Described
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +66,7 @@ def merge(model: Any) -> None:
 def save(model: Any, ema: dict[str, Tensor] | None, config: AdapterConfig, base: str, folder: Path) -> None:
     """Write the adapter in fp16; `ema` maps names of the model's parameters to averages that replace them.
 
-    `base` is the digest of the part it adapts (`training.manifest.part_digest`).
+    `base` is the digest of the part it adapts (`wanimage.weights.part_digest`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
@@ -94,16 +90,8 @@ def load(model: Any, folder: Path, base: str | None) -> AdapterConfig:
 
     `base` is that of the model; None takes whatever it was made for, to train it further.
     """
-    described = json.loads((folder / CONFIG).read_text())
-    if base is not None and described["revision"] != base:
-        raise Misconfigured(
-            str(folder),
-            f"adapts a planner of digest {described['revision'][:12]}, this one is {base[:12]}",
-            "train it again with `python -m training.enhancer --stage again`",
-        )
-    config = AdapterConfig(
-        rank=described["r"], alpha=described["lora_alpha"], targets=tuple(described["target_modules"])
-    )
+    described = Described.read(folder, base)
+    config = AdapterConfig(rank=described.rank, alpha=described.alpha, targets=described.targets)
     adapt(model, config)
     tensors = load_file(folder / FILE)
     with torch.no_grad():

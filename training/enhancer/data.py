@@ -2,9 +2,10 @@
 
     row = sample_row(rng, "train", role="sft")
 
-is a pure function of the generator. T2I > T2S = TI2S > I2I, as the report says. A row is for SFT or for RL by
-the hash of its request, so that no prompt is in both; splits are the world's, by composition. A request that
-names what no caption of the world can repeat (a fox called Pip) is left out.
+is a pure function of the generator. T2I > T2S = TI2S > I2I, as the report says; what no rewrite helps (chat,
+questions, compositions, double meanings) is asked too, since a service hears all that a user says. A row is
+for SFT or for RL by the hash of its request, so that no prompt is in both; splits are the world's, by
+composition. A request that names what no caption of the world can repeat (a fox called Pip) is left out.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import numpy as np
 
 from training.enhancer import briefs
 from training.understanding.data.wording import MANNERS, vary
+from training.world.dialogues.chat import chat
 from training.world.dialogues.talk import Dialogue, Picture, Talk, Turn, capital
 from training.world.scenes.caption import join, noun_phrase, shared_style
 from training.world.scenes.scene import Scene, object_spec
@@ -22,7 +24,7 @@ from training.world.tasks import sample_task
 from wanimage.conditions import place_phrase
 from wanimage.enhancing import Description, Result, asked, lost
 
-MIX = {"t2i": 0.5, "t2s": 0.19, "ti2s": 0.19, "i2i": 0.12}
+MIX = {"t2i": 0.44, "t2s": 0.165, "ti2s": 0.165, "i2i": 0.11, "other": 0.12}
 ROLES = ("sft", "rl")
 RL_SHARE = 0.2
 """Share of the requests kept for reinforcement learning."""
@@ -263,6 +265,24 @@ def _edit(talk: Talk) -> Row:
     return Row("i2i", 1, request, forced, sample.inputs, reasoning, result)
 
 
+def _other(talk: Talk) -> Row | None:
+    """What passes through: chat, questions about pictures, and wishes that are clear or open on purpose."""
+    name = talk.weighted(_OTHERS)
+    if name == "chat":
+        first, answer = chat(talk).turns[:2]
+        if answer.pictures:
+            return None
+        reasoning, result = "General: no picture is asked for.", Result("general")
+        return Row("t2i", 1, _said(talk, first.text), False, (), reasoning, result)
+    sample = sample_task(talk.rng, talk.split, name)
+    count = max(1, len(sample.outputs))
+    task = ("ti2s" if count > 1 else "i2i") if sample.inputs else ("t2s" if count > 1 else "t2i")
+    what = "a question" if sample.answer else f"{name.split('_')[0]}, no lettering"
+    reasoning = f"General: {what}. It passes through."
+    request = _said(talk, sample.request)
+    return Row(task, count, request, False, sample.inputs, reasoning, Result("general"))
+
+
 def _said(talk: Talk, request: str, manners: object = MANNERS) -> str:
     """The request in somebody's own words."""
     turn = vary(talk, Dialogue("request", (Turn("user", request),)), manners).turns[0]  # type: ignore[arg-type]
@@ -294,11 +314,15 @@ _SERIES_CATEGORY = {
     "text_to_series": "storyboard", "story": "storyboard", "howto": "diagram", "comparison": "knowledge",
 }  # fmt: skip
 _GENERAL = ("scene", "portrait", "sticker", "palette")
+_OTHERS = {
+    "chat": 3.0, "question": 2.0, "question_portrait": 1.0, "question_chart": 1.0, "question_text": 1.0,
+    "ambiguous": 1.0, "compose": 1.5, "extract": 1.0, "edit_portrait": 1.0,
+}  # fmt: skip
 _LIGHT = {"day": "even daylight", "sunset": "warm evening light", "night": "dim night light"}
 _SINGLES = {
     _general: 0.22, _scene: 0.28, _collage: 0.06, _brief(briefs.poster): 0.2, _brief(briefs.chart): 0.12,
     _brief(briefs.screen): 0.12,
 }  # fmt: skip
 _MAKERS: dict[str, Callable[[Talk], Row | None]] = {
-    "t2i": _single, "t2s": _series, "ti2s": _going_on, "i2i": _edit,
+    "t2i": _single, "t2s": _series, "ti2s": _going_on, "i2i": _edit, "other": _other,
 }  # fmt: skip

@@ -23,12 +23,12 @@ from training.enhancer.data import MIX, Row, sample_row
 from training.enhancer.items import VARIANTS, prompt_of, text_of
 from training.enhancer.reward import by_words, faithful, lost_share, reward, sides_right
 from training.loop import autocast
-from training.manifest import part_digest
 from training.understanding.evaluation.intervals import paired, wilson
 from training.understanding.evaluation.report import compact, machine
 from training.understanding.rollout import RolloutConfig, roll_out
 from wanimage.enhancing import Result, read
 from wanimage.models.understanding import Understanding
+from wanimage.weights import part_digest
 
 BARS: dict[str, tuple[str, float]] = {
     "category": ("category decided right", 97),

@@ -51,11 +51,14 @@ def task(stage: GrpoStage, planner: Understanding) -> tuple[LossFn, Callable[[in
 
 
 def asked_at(step: int, stage: GrpoStage, vocabulary: Vocabulary, preprocessor: dict) -> list[Asked]:
-    """The prompts of a step: of the rows kept for this stage."""
+    """The prompts of a step: of the rows kept for this stage, those that are rewritten. What passes through
+    is decided alike by a whole group, and teaches nothing."""
     rng = np.random.default_rng([stage.loop.seed, 3, step])
-    found = []
-    for _ in range(stage.prompts):
+    found: list[Asked] = []
+    while len(found) < stage.prompts:
         row = sample_row(rng, "train", "rl")
+        if not row.result.entries:
+            continue
         variant = "quality" if rng.random() < stage.quality_share else "fast"
         found.append(Asked(row, variant, prompt_of(row, variant, vocabulary, preprocessor)))
     return found

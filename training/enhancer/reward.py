@@ -20,7 +20,8 @@ from training.understanding.evaluation.prompts import Said, understood
 from training.understanding.evaluation.wording import read as words_of
 from training.world.scenes.scene import Spec
 from wanimage.conditions import COLORS, SETTINGS, TIMES
-from wanimage.enhancing import Description, Result, literals, lost, read
+from wanimage.enhancing import Description, Result, lost, read
+from wanimage.literals import literals
 
 WEIGHTS = {"fidelity": 0.5, "richness": 0.25, "accuracy": 0.25}
 _QUOTED = re.compile(r'"[^"]*"')

@@ -18,7 +18,7 @@ class SftStage:
 
     loop: LoopConfig
     batch: BatchConfig = field(default_factory=BatchConfig)
-    quality_share: float = 0.35
+    quality_share: float = 0.45
     """Rows that keep their reasoning; the others learn the result alone."""
 
 
@@ -62,7 +62,7 @@ NANO = Recipe(
             loop=_loop(300, 3e-3, warmup=10, decay=1.0, ema=0.98, save_every=50, log_every=10, seed=1),
         ),
         "grpo": GrpoStage(
-            loop=_loop(40, 4e-4, warmup=4, decay=0.5, ema=0.9, save_every=10, log_every=2),
+            loop=_loop(200, 1.5e-4, warmup=5, decay=0.5, ema=0.95, save_every=20, log_every=5), prompts=24,
         ),
     }
 )  # fmt: skip

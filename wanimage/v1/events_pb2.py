@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from wanimage.v1 import types_pb2 as wanimage_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18wanimage/v1/events.proto\x12\x0bwanimage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17wanimage/v1/types.proto\"\xdf\x06\n\x05\x45vent\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06schema\x18\x05 \x01(\r\x12\x0c\n\x04more\x18\x06 \x01(\x08\x12\x36\n\x0fsession_created\x18\n \x01(\x0b\x32\x1b.wanimage.v1.SessionCreatedH\x00\x12\x30\n\x0cturn_started\x18\x0b \x01(\x0b\x32\x18.wanimage.v1.TurnStartedH\x00\x12\x36\n\x0fprompt_enhanced\x18\x0c \x01(\x0b\x32\x1b.wanimage.v1.PromptEnhancedH\x00\x12.\n\x0bthink_delta\x18\r \x01(\x0b\x32\x17.wanimage.v1.ThinkDeltaH\x00\x12,\n\ntext_delta\x18\x0e \x01(\x0b\x32\x16.wanimage.v1.TextDeltaH\x00\x12\x32\n\rimage_planned\x18\x0f \x01(\x0b\x32\x19.wanimage.v1.ImagePlannedH\x00\x12\x34\n\x0eimage_progress\x18\x10 \x01(\x0b\x32\x1a.wanimage.v1.ImageProgressH\x00\x12.\n\x0bimage_ready\x18\x11 \x01(\x0b\x32\x17.wanimage.v1.ImageReadyH\x00\x12\x30\n\x0cimage_failed\x18\x12 \x01(\x0b\x32\x18.wanimage.v1.ImageFailedH\x00\x12\x36\n\x0f\x63ontext_trimmed\x18\x13 \x01(\x0b\x32\x1b.wanimage.v1.ContextTrimmedH\x00\x12\x32\n\rturn_finished\x18\x14 \x01(\x0b\x32\x19.wanimage.v1.TurnFinishedH\x00\x12.\n\x0bturn_failed\x18\x15 \x01(\x0b\x32\x17.wanimage.v1.TurnFailedH\x00\x12\x34\n\x0eturn_cancelled\x18\x16 \x01(\x0b\x32\x1a.wanimage.v1.TurnCancelledH\x00\x12\x36\n\x0fsession_deleted\x18\x17 \x01(\x0b\x32\x1b.wanimage.v1.SessionDeletedH\x00\x42\x06\n\x04kind\"H\n\x0eSessionCreated\x12\x0e\n\x06\x66\x61mily\x18\x01 \x01(\t\x12\x13\n\x0b\x66orked_from\x18\x02 \x01(\t\x12\x11\n\tforked_at\x18\x03 \x01(\x04\"\x98\x01\n\x0bTurnStarted\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\"\n\x06images\x18\x02 \x03(\x0b\x32\x12.wanimage.v1.Image\x12)\n\x07options\x18\x03 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x0ePromptEnhanced\x12\x11\n\trewritten\x18\x01 \x01(\x08\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65scriptions\x18\x03 \x03(\t\x12\x1b\n\x13pass_through_reason\x18\x04 \x01(\t\"\x1a\n\nThinkDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xe4\x01\n\x0cImagePlanned\x12\x12\n\nturn_index\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x1f\n\x04grid\x18\x04 \x01(\x0b\x32\x11.wanimage.v1.Grid\x12\x0e\n\x06series\x18\x05 \x01(\r\x12\x15\n\rseries_length\x18\x06 \x01(\r\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x12\n\nreferences\x18\x08 \x03(\r\x12\x37\n\x11reference_reasons\x18\t \x03(\x0b\x32\x1c.wanimage.v1.ReferenceReason\"\xca\x01\n\x0fReferenceReason\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.wanimage.v1.ReferenceReason.Kind\x12\r\n\x05words\x18\x02 \x01(\t\"w\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_ATTACHED\x10\x01\x12\x11\n\rKIND_NUMBERED\x10\x02\x12\x0e\n\nKIND_NAMED\x10\x03\x12\x10\n\x0cKIND_POINTED\x10\x04\x12\x11\n\rKIND_REPEATED\x10\x05\"P\n\rImageProgress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\r\n\x05steps\x18\x03 \x01(\r\x12\x13\n\x0bpreview_png\x18\x04 \x01(\x0c\"\xcf\x01\n\nImageReady\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Image\x12\x12\n\nturn_index\x18\x02 \x01(\r\x12@\n\rstage_seconds\x18\x03 \x03(\x0b\x32).wanimage.v1.ImageReady.StageSecondsEntry\x12\x13\n\x0bpixel_steps\x18\x04 \x01(\x04\x1a\x33\n\x11StageSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"C\n\x0bImageFailed\x12\r\n\x05index\x18\x01 \x01(\r\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.wanimage.v1.Failure\"?\n\x0e\x43ontextTrimmed\x12\x16\n\x0e\x64ropped_images\x18\x01 \x01(\r\x12\x15\n\rdropped_turns\x18\x02 \x01(\r\"\xc4\x01\n\x0cTurnFinished\x12!\n\x05usage\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Usage\x12\x39\n\x0bstop_reason\x18\x02 \x01(\x0e\x32$.wanimage.v1.TurnFinished.StopReason\"V\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTOP_REASON_END\x10\x01\x12\x16\n\x12STOP_REASON_LENGTH\x10\x02\"V\n\nTurnFailed\x12%\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.Failure\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.wanimage.v1.Usage\"B\n\rTurnCancelled\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.wanimage.v1.Usage\" \n\x0eSessionDeleted\x12\x0e\n\x06reason\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18wanimage/v1/events.proto\x12\x0bwanimage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17wanimage/v1/types.proto\"\xdf\x06\n\x05\x45vent\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06schema\x18\x05 \x01(\r\x12\x0c\n\x04more\x18\x06 \x01(\x08\x12\x36\n\x0fsession_created\x18\n \x01(\x0b\x32\x1b.wanimage.v1.SessionCreatedH\x00\x12\x30\n\x0cturn_started\x18\x0b \x01(\x0b\x32\x18.wanimage.v1.TurnStartedH\x00\x12\x36\n\x0fprompt_enhanced\x18\x0c \x01(\x0b\x32\x1b.wanimage.v1.PromptEnhancedH\x00\x12.\n\x0bthink_delta\x18\r \x01(\x0b\x32\x17.wanimage.v1.ThinkDeltaH\x00\x12,\n\ntext_delta\x18\x0e \x01(\x0b\x32\x16.wanimage.v1.TextDeltaH\x00\x12\x32\n\rimage_planned\x18\x0f \x01(\x0b\x32\x19.wanimage.v1.ImagePlannedH\x00\x12\x34\n\x0eimage_progress\x18\x10 \x01(\x0b\x32\x1a.wanimage.v1.ImageProgressH\x00\x12.\n\x0bimage_ready\x18\x11 \x01(\x0b\x32\x17.wanimage.v1.ImageReadyH\x00\x12\x30\n\x0cimage_failed\x18\x12 \x01(\x0b\x32\x18.wanimage.v1.ImageFailedH\x00\x12\x36\n\x0f\x63ontext_trimmed\x18\x13 \x01(\x0b\x32\x1b.wanimage.v1.ContextTrimmedH\x00\x12\x32\n\rturn_finished\x18\x14 \x01(\x0b\x32\x19.wanimage.v1.TurnFinishedH\x00\x12.\n\x0bturn_failed\x18\x15 \x01(\x0b\x32\x17.wanimage.v1.TurnFailedH\x00\x12\x34\n\x0eturn_cancelled\x18\x16 \x01(\x0b\x32\x1a.wanimage.v1.TurnCancelledH\x00\x12\x36\n\x0fsession_deleted\x18\x17 \x01(\x0b\x32\x1b.wanimage.v1.SessionDeletedH\x00\x42\x06\n\x04kind\"H\n\x0eSessionCreated\x12\x0e\n\x06\x66\x61mily\x18\x01 \x01(\t\x12\x13\n\x0b\x66orked_from\x18\x02 \x01(\t\x12\x11\n\tforked_at\x18\x03 \x01(\x04\"\x98\x01\n\x0bTurnStarted\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\"\n\x06images\x18\x02 \x03(\x0b\x32\x12.wanimage.v1.Image\x12)\n\x07options\x18\x03 \x01(\x0b\x32\x18.wanimage.v1.TurnOptions\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\x0ePromptEnhanced\x12\x11\n\trewritten\x18\x01 \x01(\x08\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65scriptions\x18\x03 \x03(\t\x12\x1b\n\x13pass_through_reason\x18\x04 \x01(\t\x12\x0e\n\x06\x63ommon\x18\x05 \x01(\t\x12\x13\n\x0b\x64ifferences\x18\x06 \x03(\t\x12-\n\x07variant\x18\x07 \x01(\x0e\x32\x1c.wanimage.v1.EnhancerVariant\x12\x0f\n\x07request\x18\x08 \x01(\t\x12!\n\x05usage\x18\t \x01(\x0b\x32\x12.wanimage.v1.Usage\"\x1a\n\nThinkDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xe4\x01\n\x0cImagePlanned\x12\x12\n\nturn_index\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x1f\n\x04grid\x18\x04 \x01(\x0b\x32\x11.wanimage.v1.Grid\x12\x0e\n\x06series\x18\x05 \x01(\r\x12\x15\n\rseries_length\x18\x06 \x01(\r\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x12\n\nreferences\x18\x08 \x03(\r\x12\x37\n\x11reference_reasons\x18\t \x03(\x0b\x32\x1c.wanimage.v1.ReferenceReason\"\xca\x01\n\x0fReferenceReason\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.wanimage.v1.ReferenceReason.Kind\x12\r\n\x05words\x18\x02 \x01(\t\"w\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_ATTACHED\x10\x01\x12\x11\n\rKIND_NUMBERED\x10\x02\x12\x0e\n\nKIND_NAMED\x10\x03\x12\x10\n\x0cKIND_POINTED\x10\x04\x12\x11\n\rKIND_REPEATED\x10\x05\"P\n\rImageProgress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\r\n\x05steps\x18\x03 \x01(\r\x12\x13\n\x0bpreview_png\x18\x04 \x01(\x0c\"\xcf\x01\n\nImageReady\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Image\x12\x12\n\nturn_index\x18\x02 \x01(\r\x12@\n\rstage_seconds\x18\x03 \x03(\x0b\x32).wanimage.v1.ImageReady.StageSecondsEntry\x12\x13\n\x0bpixel_steps\x18\x04 \x01(\x04\x1a\x33\n\x11StageSecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"C\n\x0bImageFailed\x12\r\n\x05index\x18\x01 \x01(\r\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x14.wanimage.v1.Failure\"?\n\x0e\x43ontextTrimmed\x12\x16\n\x0e\x64ropped_images\x18\x01 \x01(\r\x12\x15\n\rdropped_turns\x18\x02 \x01(\r\"\xc4\x01\n\x0cTurnFinished\x12!\n\x05usage\x18\x01 \x01(\x0b\x32\x12.wanimage.v1.Usage\x12\x39\n\x0bstop_reason\x18\x02 \x01(\x0e\x32$.wanimage.v1.TurnFinished.StopReason\"V\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTOP_REASON_END\x10\x01\x12\x16\n\x12STOP_REASON_LENGTH\x10\x02\"V\n\nTurnFailed\x12%\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.wanimage.v1.Failure\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.wanimage.v1.Usage\"B\n\rTurnCancelled\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.wanimage.v1.Usage\" \n\x0eSessionDeleted\x12\x0e\n\x06reason\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,36 +41,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONCREATED']._serialized_end=1037
   _globals['_TURNSTARTED']._serialized_start=1040
   _globals['_TURNSTARTED']._serialized_end=1192
-  _globals['_PROMPTENHANCED']._serialized_start=1194
-  _globals['_PROMPTENHANCED']._serialized_end=1298
-  _globals['_THINKDELTA']._serialized_start=1300
-  _globals['_THINKDELTA']._serialized_end=1326
-  _globals['_TEXTDELTA']._serialized_start=1328
-  _globals['_TEXTDELTA']._serialized_end=1353
-  _globals['_IMAGEPLANNED']._serialized_start=1356
-  _globals['_IMAGEPLANNED']._serialized_end=1584
-  _globals['_REFERENCEREASON']._serialized_start=1587
-  _globals['_REFERENCEREASON']._serialized_end=1789
-  _globals['_REFERENCEREASON_KIND']._serialized_start=1670
-  _globals['_REFERENCEREASON_KIND']._serialized_end=1789
-  _globals['_IMAGEPROGRESS']._serialized_start=1791
-  _globals['_IMAGEPROGRESS']._serialized_end=1871
-  _globals['_IMAGEREADY']._serialized_start=1874
-  _globals['_IMAGEREADY']._serialized_end=2081
-  _globals['_IMAGEREADY_STAGESECONDSENTRY']._serialized_start=2030
-  _globals['_IMAGEREADY_STAGESECONDSENTRY']._serialized_end=2081
-  _globals['_IMAGEFAILED']._serialized_start=2083
-  _globals['_IMAGEFAILED']._serialized_end=2150
-  _globals['_CONTEXTTRIMMED']._serialized_start=2152
-  _globals['_CONTEXTTRIMMED']._serialized_end=2215
-  _globals['_TURNFINISHED']._serialized_start=2218
-  _globals['_TURNFINISHED']._serialized_end=2414
-  _globals['_TURNFINISHED_STOPREASON']._serialized_start=2328
-  _globals['_TURNFINISHED_STOPREASON']._serialized_end=2414
-  _globals['_TURNFAILED']._serialized_start=2416
-  _globals['_TURNFAILED']._serialized_end=2502
-  _globals['_TURNCANCELLED']._serialized_start=2504
-  _globals['_TURNCANCELLED']._serialized_end=2570
-  _globals['_SESSIONDELETED']._serialized_start=2572
-  _globals['_SESSIONDELETED']._serialized_end=2604
+  _globals['_PROMPTENHANCED']._serialized_start=1195
+  _globals['_PROMPTENHANCED']._serialized_end=1435
+  _globals['_THINKDELTA']._serialized_start=1437
+  _globals['_THINKDELTA']._serialized_end=1463
+  _globals['_TEXTDELTA']._serialized_start=1465
+  _globals['_TEXTDELTA']._serialized_end=1490
+  _globals['_IMAGEPLANNED']._serialized_start=1493
+  _globals['_IMAGEPLANNED']._serialized_end=1721
+  _globals['_REFERENCEREASON']._serialized_start=1724
+  _globals['_REFERENCEREASON']._serialized_end=1926
+  _globals['_REFERENCEREASON_KIND']._serialized_start=1807
+  _globals['_REFERENCEREASON_KIND']._serialized_end=1926
+  _globals['_IMAGEPROGRESS']._serialized_start=1928
+  _globals['_IMAGEPROGRESS']._serialized_end=2008
+  _globals['_IMAGEREADY']._serialized_start=2011
+  _globals['_IMAGEREADY']._serialized_end=2218
+  _globals['_IMAGEREADY_STAGESECONDSENTRY']._serialized_start=2167
+  _globals['_IMAGEREADY_STAGESECONDSENTRY']._serialized_end=2218
+  _globals['_IMAGEFAILED']._serialized_start=2220
+  _globals['_IMAGEFAILED']._serialized_end=2287
+  _globals['_CONTEXTTRIMMED']._serialized_start=2289
+  _globals['_CONTEXTTRIMMED']._serialized_end=2352
+  _globals['_TURNFINISHED']._serialized_start=2355
+  _globals['_TURNFINISHED']._serialized_end=2551
+  _globals['_TURNFINISHED_STOPREASON']._serialized_start=2465
+  _globals['_TURNFINISHED_STOPREASON']._serialized_end=2551
+  _globals['_TURNFAILED']._serialized_start=2553
+  _globals['_TURNFAILED']._serialized_end=2639
+  _globals['_TURNCANCELLED']._serialized_start=2641
+  _globals['_TURNCANCELLED']._serialized_end=2707
+  _globals['_SESSIONDELETED']._serialized_start=2709
+  _globals['_SESSIONDELETED']._serialized_end=2741
 # @@protoc_insertion_point(module_scope)

@@ -78,16 +78,26 @@ class TurnStarted(_message.Message):
     def __init__(self, text: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_types_pb2.Image, _Mapping]]] = ..., options: _Optional[_Union[_types_pb2.TurnOptions, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PromptEnhanced(_message.Message):
-    __slots__ = ("rewritten", "category", "descriptions", "pass_through_reason")
+    __slots__ = ("rewritten", "category", "descriptions", "pass_through_reason", "common", "differences", "variant", "request", "usage")
     REWRITTEN_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     PASS_THROUGH_REASON_FIELD_NUMBER: _ClassVar[int]
+    COMMON_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
     rewritten: bool
     category: str
     descriptions: _containers.RepeatedScalarFieldContainer[str]
     pass_through_reason: str
-    def __init__(self, rewritten: _Optional[bool] = ..., category: _Optional[str] = ..., descriptions: _Optional[_Iterable[str]] = ..., pass_through_reason: _Optional[str] = ...) -> None: ...
+    common: str
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    variant: _types_pb2.EnhancerVariant
+    request: str
+    usage: _types_pb2.Usage
+    def __init__(self, rewritten: _Optional[bool] = ..., category: _Optional[str] = ..., descriptions: _Optional[_Iterable[str]] = ..., pass_through_reason: _Optional[str] = ..., common: _Optional[str] = ..., differences: _Optional[_Iterable[str]] = ..., variant: _Optional[_Union[_types_pb2.EnhancerVariant, str]] = ..., request: _Optional[str] = ..., usage: _Optional[_Union[_types_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class ThinkDelta(_message.Message):
     __slots__ = ("text",)

@@ -75,16 +75,18 @@ class JobResult(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., family: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., work_seconds: _Optional[float] = ..., failure: _Optional[_Union[_types_pb2.Failure, _Mapping]] = ..., turn: _Optional[_Union[TurnResult, _Mapping]] = ..., enhance: _Optional[_Union[EnhanceResult, _Mapping]] = ..., render: _Optional[_Union[RenderResult, _Mapping]] = ..., encode: _Optional[_Union[EncodeResult, _Mapping]] = ..., decode: _Optional[_Union[DecodeResult, _Mapping]] = ..., refine: _Optional[_Union[RefineResult, _Mapping]] = ...) -> None: ...
 
 class JobProgress(_message.Message):
-    __slots__ = ("job_id", "step", "steps", "previews")
+    __slots__ = ("job_id", "step", "steps", "previews", "thinking")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     PREVIEWS_FIELD_NUMBER: _ClassVar[int]
+    THINKING_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     step: int
     steps: int
     previews: _containers.RepeatedCompositeFieldContainer[Preview]
-    def __init__(self, job_id: _Optional[str] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., previews: _Optional[_Iterable[_Union[Preview, _Mapping]]] = ...) -> None: ...
+    thinking: str
+    def __init__(self, job_id: _Optional[str] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., previews: _Optional[_Iterable[_Union[Preview, _Mapping]]] = ..., thinking: _Optional[str] = ...) -> None: ...
 
 class Preview(_message.Message):
     __slots__ = ("index", "png")
@@ -131,7 +133,7 @@ class EnhanceJob(_message.Message):
     def __init__(self, task: _Optional[_Union[Task, str]] = ..., prompt: _Optional[str] = ..., references: _Optional[_Iterable[_Union[_types_pb2.BlobRef, _Mapping]]] = ..., image_count: _Optional[int] = ..., options: _Optional[_Union[_types_pb2.EnhanceOptions, _Mapping]] = ...) -> None: ...
 
 class EnhanceResult(_message.Message):
-    __slots__ = ("task", "category", "rewritten", "pass_through_reason", "descriptions", "common", "difference", "usage")
+    __slots__ = ("task", "category", "rewritten", "pass_through_reason", "descriptions", "common", "difference", "usage", "differences", "thinking")
     class Category(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         CATEGORY_UNSPECIFIED: _ClassVar[EnhanceResult.Category]
@@ -160,6 +162,8 @@ class EnhanceResult(_message.Message):
     COMMON_FIELD_NUMBER: _ClassVar[int]
     DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    THINKING_FIELD_NUMBER: _ClassVar[int]
     task: Task
     category: EnhanceResult.Category
     rewritten: bool
@@ -168,7 +172,9 @@ class EnhanceResult(_message.Message):
     common: str
     difference: str
     usage: _types_pb2.Usage
-    def __init__(self, task: _Optional[_Union[Task, str]] = ..., category: _Optional[_Union[EnhanceResult.Category, str]] = ..., rewritten: _Optional[bool] = ..., pass_through_reason: _Optional[str] = ..., descriptions: _Optional[_Iterable[_Union[Description, _Mapping]]] = ..., common: _Optional[str] = ..., difference: _Optional[str] = ..., usage: _Optional[_Union[_types_pb2.Usage, _Mapping]] = ...) -> None: ...
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    thinking: str
+    def __init__(self, task: _Optional[_Union[Task, str]] = ..., category: _Optional[_Union[EnhanceResult.Category, str]] = ..., rewritten: _Optional[bool] = ..., pass_through_reason: _Optional[str] = ..., descriptions: _Optional[_Iterable[_Union[Description, _Mapping]]] = ..., common: _Optional[str] = ..., difference: _Optional[str] = ..., usage: _Optional[_Union[_types_pb2.Usage, _Mapping]] = ..., differences: _Optional[_Iterable[str]] = ..., thinking: _Optional[str] = ...) -> None: ...
 
 class Description(_message.Message):
     __slots__ = ("subject", "layout", "texts", "palette", "lighting", "style", "background", "natural")

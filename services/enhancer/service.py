@@ -1,0 +1,138 @@
+"""EnhancerService: checks what a client sends, hands the work to the bus, streams thoughts and a result."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from wanimage import limits, rpc
+from wanimage.enhancing import MOST_ENTRIES
+from wanimage.errors import FamilyMismatch, InvalidInput
+from wanimage.jobs import make_job
+from wanimage.literals import pictures_asked_for
+from wanimage.serve import Ground
+from wanimage.tokens import Vocabulary
+from wanimage.uploads import check_uploads, store_upload
+from wanimage.v1 import enhancer_pb2, enhancer_pb2_grpc, jobs_pb2, types_pb2
+
+MAX_PROMPT_TOKENS = 2048
+"""Tokens of a prompt that the nano family can read beside its pictures and the answer."""
+SERIES = (jobs_pb2.TASK_TEXT_TO_SERIES, jobs_pb2.TASK_TEXT_IMAGE_TO_SERIES)
+REFERRING = (jobs_pb2.TASK_IMAGE_TO_IMAGE, jobs_pb2.TASK_TEXT_IMAGE_TO_SERIES)
+OFF = "the caller asked for no rewriting"
+
+
+def add_front(server: grpc.aio.Server, ground: Ground) -> None:
+    """Serve EnhancerService on `server`."""
+    service = EnhancerService(ground, Vocabulary.load(ground.family.planner))
+    enhancer_pb2_grpc.add_EnhancerServiceServicer_to_server(service, server)
+
+
+@dataclass(frozen=True)
+class EnhancerService(enhancer_pb2_grpc.EnhancerServiceServicer):
+    """The front. Holds no model."""
+
+    ground: Ground
+    vocabulary: Vocabulary
+
+    async def Enhance(
+        self, request: enhancer_pb2.EnhanceRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[enhancer_pb2.EnhanceResponse]:
+        """Reasoning as it is written, then one result. Nothing is stored unless every field is good; a caller
+        that leaves cancels the job."""
+        caller = rpc.caller(context)
+        task, count = self._check(request)
+        if request.options.mode == types_pb2.EnhanceOptions.MODE_OFF:
+            off = jobs_pb2.EnhanceResult(task=task, pass_through_reason=OFF)  # type: ignore[arg-type]
+            yield enhancer_pb2.EnhanceResponse(result=off)
+            return
+        async with self.ground.jobs.place("enhance", caller.tenant):
+            uploads = await check_uploads(self.ground.blobs, caller.tenant, request.references, "references")
+            references = [await store_upload(self.ground.blobs, caller.tenant, each) for each in uploads]
+        payload = enhance_job(task, count, request.prompt, references, request.options)
+        job = make_job(caller.tenant, self.ground.family.digest, payload, caller.seconds_left())
+        async for response in self._followed(job):
+            yield response
+
+    def _check(self, request: enhancer_pb2.EnhanceRequest) -> tuple[int, int]:
+        """Check every field but the references' contents; returns task and number of pictures."""
+        limits.check_prompt(request.prompt, "prompt")
+        tokens = len(self.vocabulary.encode_user_text(request.prompt))
+        if tokens > MAX_PROMPT_TOKENS:
+            problem = f"{tokens:,} tokens, this family reads {MAX_PROMPT_TOKENS:,}"
+            raise InvalidInput("prompt", problem, "shorten it")
+        limits.check_images(request.references, "references")
+        limits.check_range(request.image_count, 0, MOST_ENTRIES, "image_count")
+        limits.check_enhance(request.options, "options")
+        limits.check_enum(request.task, jobs_pb2.Task, "task")
+        if request.target_family not in ("", self.ground.family.digest):
+            raise FamilyMismatch(request.target_family, self.ground.family.digest)
+        return settled(request)
+
+    async def _followed(self, job: jobs_pb2.Job) -> AsyncIterator[enhancer_pb2.EnhanceResponse]:
+        """What a job thinks, as it thinks it, and what it comes to."""
+        heard: asyncio.Queue[str] = asyncio.Queue()
+
+        async def keep(progress: jobs_pb2.JobProgress) -> None:
+            heard.put_nowait(progress.thinking)
+
+        working = asyncio.create_task(self.ground.jobs.run(job, keep))
+        told = ""
+        try:
+            while not working.done():
+                waiting = asyncio.create_task(heard.get())
+                await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                if not waiting.done():
+                    waiting.cancel()
+                elif len(waiting.result()) > len(told):
+                    yield enhancer_pb2.EnhanceResponse(think_delta=waiting.result()[len(told) :])
+                    told = waiting.result()
+            result = (await working).enhance
+            # Progress may be lost, or the result be an earlier one: what was not told is told now.
+            if rest := result.thinking[len(told) :]:
+                yield enhancer_pb2.EnhanceResponse(think_delta=rest)
+            yield enhancer_pb2.EnhanceResponse(result=result)
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
+
+
+def settled(request: enhancer_pb2.EnhanceRequest) -> tuple[int, int]:
+    """(task, number of pictures): as asked, or as prompt and references say. Raises InvalidInput where they
+    contradict each other."""
+    task, referring = request.task, bool(request.references)
+    said = pictures_asked_for(request.prompt)
+    count = request.image_count or (said if 1 <= said <= MOST_ENTRIES else 1)
+    if task == jobs_pb2.TASK_UNSPECIFIED:
+        if count > 1:
+            return SERIES[referring], count
+        return (jobs_pb2.TASK_IMAGE_TO_IMAGE if referring else jobs_pb2.TASK_TEXT_TO_IMAGE), 1
+    name = jobs_pb2.Task.Name(task)
+    if task in REFERRING and not referring:
+        raise InvalidInput("references", f"none, and {name} goes by one", "send one, or choose another task")
+    if task not in REFERRING and referring:
+        problem = f"{len(request.references)}, and {name} goes by words alone"
+        raise InvalidInput("references", problem, "leave them out, or choose a task with images")
+    if task not in SERIES and request.image_count > 1:
+        problem = f"{request.image_count}, and {name} makes one picture"
+        raise InvalidInput("image_count", problem, "choose a series task, or leave it out")
+    return task, count if task in SERIES else 1
+
+
+def enhance_job(
+    task: int,
+    count: int,
+    prompt: str,
+    references: Sequence[types_pb2.BlobRef],
+    options: types_pb2.EnhanceOptions,
+) -> jobs_pb2.EnhanceJob:
+    """The job; equal requests make equal ones."""
+    variant = options.variant or types_pb2.ENHANCER_VARIANT_FAST
+    return jobs_pb2.EnhanceJob(
+        task=task,  # type: ignore[arg-type]
+        prompt=prompt,
+        references=references,
+        image_count=count,
+        options=types_pb2.EnhanceOptions(mode=options.mode, variant=variant),
+    )
