@@ -20,6 +20,8 @@ umask 077
     printf '{"identities":['
     identity planner "$PLANNER_S3_ACCESS_KEY" "$PLANNER_S3_SECRET_KEY"
     printf ','
+    identity enhancer "$ENHANCER_S3_ACCESS_KEY" "$ENHANCER_S3_SECRET_KEY"
+    printf ','
     identity visualizer "$VISUALIZER_S3_ACCESS_KEY" "$VISUALIZER_S3_SECRET_KEY"
     printf ','
     identity vae "$VAE_S3_ACCESS_KEY" "$VAE_S3_SECRET_KEY"

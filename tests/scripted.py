@@ -26,10 +26,14 @@ class ScriptedEngine:
     max_tokens: int = 4096
     max_images: int = 24
     contexts: list[list[Part]] = field(default_factory=list)
+    banned: list[frozenset[Tag]] = field(default_factory=list)
 
-    async def decode(self, context: Sequence[Part], *, max_tokens: int, **_: object) -> AsyncIterator[Delta]:
+    async def decode(
+        self, context: Sequence[Part], *, max_tokens: int, banned: frozenset[Tag] = frozenset(), **_: object
+    ) -> AsyncIterator[Delta]:
         """As PlannerEngine.decode."""
         self.contexts.append(list(context))
+        self.banned.append(banned)
         rest = self.script[len(written_in(context)) :]
         used = 0
         for piece in split_tags(rest):

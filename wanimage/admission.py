@@ -19,8 +19,9 @@ from contextlib import asynccontextmanager
 from nats.aio.msg import Msg
 
 from wanimage import metrics
-from wanimage.bus import Bus, Standing
+from wanimage.bus import Bus
 from wanimage.errors import Overloaded
+from wanimage.messages import Standing
 from wanimage.subjects import JOBS
 
 DEFAULT_MAX_PENDING = 256

@@ -30,7 +30,7 @@ from wanimage import clock, metrics, spans, telemetry, tls
 from wanimage.cancellation import heeding
 from wanimage.config import Settings
 from wanimage.errors import Conflict, StorageFull, Unavailable
-from wanimage.messages import Listener, Stored
+from wanimage.messages import Listener, Standing, Stored
 from wanimage.subjects import EXPECTED_LAST_HEADER, JOBS, MSG_ID_HEADER, stream_of, streams
 
 PATIENCE_SECONDS = 4.0
@@ -66,23 +66,6 @@ _TRANSIENT = (
 
 T = TypeVar("T")
 log = telemetry.logger(__name__)
-
-
-class Standing:
-    """A callback for a plain subject, in force (also on a new connection) until `unsubscribe`."""
-
-    def __init__(self, bus: "Bus", subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
-        self._bus, self._subject, self._callback = bus, subject, callback
-        self._subscription: Subscription | None = None
-
-    async def subscribe(self) -> None:
-        self._subscription = await self._bus._subscribe(self._subject, self._callback)
-
-    async def unsubscribe(self) -> None:
-        self._bus._standing.discard(self)
-        if self._subscription:
-            with suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
 
 
 class Bus:
@@ -233,6 +216,23 @@ class Bus:
             return False
         return True
 
+    async def heard(self, subject: str) -> bool:
+        """Whether anybody listens to a plain subject now: an empty message goes there, and the server says at
+        once when nobody took it."""
+
+        async def ask() -> bool:
+            inbox = self.client.new_inbox()
+            subscription = await self.client.subscribe(inbox)
+            try:
+                await self.client.publish(subject, b"", reply=inbox)
+                await self._round_trip()
+                return subscription.pending_msgs == 0
+            finally:
+                with suppress(nats.errors.Error):
+                    await subscription.unsubscribe()
+
+        return await self._patiently(ask)
+
     @asynccontextmanager
     async def listen(self, subject: str) -> AsyncIterator[Listener]:
         """Subscribe to a plain subject for the length of the block. In force when the block is entered."""
@@ -245,7 +245,7 @@ class Bus:
 
     async def on(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Standing:
         """Call `callback` for every message of a plain subject, until the result's `unsubscribe()`."""
-        standing = Standing(self, subject, callback)
+        standing = Standing(lambda: self._subscribe(subject, callback), self._standing.discard)
         await self._patiently(standing.subscribe)
         self._standing.add(standing)
         return standing
@@ -283,19 +283,23 @@ class Bus:
     ) -> Subscription:
         subscription = await self.client.subscribe(subject, cb=callback)
         try:
-            # The server works through a connection in order: once it answers, the subscription is in force.
-            # Asked in a task of its own: an answer that nobody awaits any more ends the client's reader.
-            answer = asyncio.ensure_future(self.client.rtt(timeout=PONG_SECONDS))
-            answer.add_done_callback(lambda task: task.cancelled() or task.exception())
-            await asyncio.wait({answer}, timeout=ATTEMPT_SECONDS)
-            if not answer.done():
-                raise TimeoutError(f"no pong within {ATTEMPT_SECONDS:g} s")
-            answer.result()
+            await self._round_trip()
         except BaseException:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
             raise
         return subscription
+
+    async def _round_trip(self) -> None:
+        """The server works through a connection in order: once it answers, what was sent before is in
+        force."""
+        # Asked in a task of its own: an answer that nobody awaits any more ends the client's reader.
+        answer = asyncio.ensure_future(self.client.rtt(timeout=PONG_SECONDS))
+        answer.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({answer}, timeout=ATTEMPT_SECONDS)
+        if not answer.done():
+            raise TimeoutError(f"no pong within {ATTEMPT_SECONDS:g} s")
+        answer.result()
 
     async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat `operation` over transient errors until it succeeds or patience ends."""

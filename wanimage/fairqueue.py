@@ -20,9 +20,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 
-from wanimage.bus import ATTEMPT_SECONDS, Bus, Standing
+from wanimage.bus import ATTEMPT_SECONDS, Bus
 from wanimage.cancellation import heeding
 from wanimage.errors import Unavailable
+from wanimage.messages import Standing
 from wanimage.subjects import JOBS
 
 POLL_SECONDS = 1.0

@@ -1,6 +1,7 @@
 """What is read from NATS: messages as a stream holds them, and a plain subscription to wait on."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import nats.errors
@@ -51,3 +52,22 @@ class Listener:
             if self._client.is_closed:
                 raise Unavailable("NATS", "this connection was closed") from error
         return None
+
+
+class Standing:
+    """A callback for a plain subject, in force (also on a new connection) until `unsubscribe`."""
+
+    def __init__(
+        self, subscribe: Callable[[], Awaitable[Subscription]], forget: Callable[["Standing"], None]
+    ) -> None:
+        self._subscribe, self._forget = subscribe, forget
+        self._subscription: Subscription | None = None
+
+    async def subscribe(self) -> None:
+        self._subscription = await self._subscribe()
+
+    async def unsubscribe(self) -> None:
+        self._forget(self)
+        if self._subscription:
+            with suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()

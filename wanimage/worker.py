@@ -22,7 +22,6 @@ from google.protobuf.message import Message
 from nats.aio.msg import Msg
 
 from wanimage import metrics, spans, telemetry
-from wanimage.bus import Standing
 from wanimage.errors import (
     DataLoss,
     DeadlineExceeded,
@@ -33,6 +32,7 @@ from wanimage.errors import (
 )
 from wanimage.fairqueue import FairQueue
 from wanimage.jobs import Jobs
+from wanimage.messages import Standing
 from wanimage.subjects import REASON_HEADER
 from wanimage.takenjob import TakenJob, read_job
 from wanimage.v1.jobs_pb2 import Job, JobResult

@@ -1,16 +1,16 @@
 """EnhancerService: checks what a client sends, hands the work to the bus, streams thoughts and a result."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
 
 from wanimage import limits, rpc
+from wanimage.enhancejobs import SERIES, SINGLE, count_of, enhance_job, task_of
 from wanimage.enhancing import MOST_ENTRIES
 from wanimage.errors import FamilyMismatch, InvalidInput
 from wanimage.jobs import make_job
-from wanimage.literals import pictures_asked_for
 from wanimage.serve import Ground
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import check_uploads, store_upload
@@ -18,8 +18,6 @@ from wanimage.v1 import enhancer_pb2, enhancer_pb2_grpc, jobs_pb2, types_pb2
 
 MAX_PROMPT_TOKENS = 2048
 """Tokens of a prompt that the nano family can read beside its pictures and the answer."""
-SERIES = (jobs_pb2.TASK_TEXT_TO_SERIES, jobs_pb2.TASK_TEXT_IMAGE_TO_SERIES)
-REFERRING = (jobs_pb2.TASK_IMAGE_TO_IMAGE, jobs_pb2.TASK_TEXT_IMAGE_TO_SERIES)
 OFF = "the caller asked for no rewriting"
 
 
@@ -102,37 +100,15 @@ def settled(request: enhancer_pb2.EnhanceRequest) -> tuple[int, int]:
     """(task, number of pictures): as asked, or as prompt and references say. Raises InvalidInput where they
     contradict each other."""
     task, referring = request.task, bool(request.references)
-    said = pictures_asked_for(request.prompt)
-    count = request.image_count or (said if 1 <= said <= MOST_ENTRIES else 1)
     if task == jobs_pb2.TASK_UNSPECIFIED:
-        if count > 1:
-            return SERIES[referring], count
-        return (jobs_pb2.TASK_IMAGE_TO_IMAGE if referring else jobs_pb2.TASK_TEXT_TO_IMAGE), 1
+        return task_of(request.prompt, referring, request.image_count)
     name = jobs_pb2.Task.Name(task)
-    if task in REFERRING and not referring:
+    if task in (SINGLE[1], SERIES[1]) and not referring:
         raise InvalidInput("references", f"none, and {name} goes by one", "send one, or choose another task")
-    if task not in REFERRING and referring:
+    if task in (SINGLE[0], SERIES[0]) and referring:
         problem = f"{len(request.references)}, and {name} goes by words alone"
         raise InvalidInput("references", problem, "leave them out, or choose a task with images")
-    if task not in SERIES and request.image_count > 1:
+    if task in SINGLE and request.image_count > 1:
         problem = f"{request.image_count}, and {name} makes one picture"
         raise InvalidInput("image_count", problem, "choose a series task, or leave it out")
-    return task, count if task in SERIES else 1
-
-
-def enhance_job(
-    task: int,
-    count: int,
-    prompt: str,
-    references: Sequence[types_pb2.BlobRef],
-    options: types_pb2.EnhanceOptions,
-) -> jobs_pb2.EnhanceJob:
-    """The job; equal requests make equal ones."""
-    variant = options.variant or types_pb2.ENHANCER_VARIANT_FAST
-    return jobs_pb2.EnhanceJob(
-        task=task,  # type: ignore[arg-type]
-        prompt=prompt,
-        references=references,
-        image_count=count,
-        options=types_pb2.EnhanceOptions(mode=options.mode, variant=variant),
-    )
+    return task, count_of(request.prompt, request.image_count) if task in SERIES else 1

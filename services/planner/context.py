@@ -77,7 +77,7 @@ def _tokens(engine: PlannerEngine, part: Part | Slot) -> int:
 def _turn(turn: Turn, *, see: bool) -> Iterator[Part | Slot]:
     yield from (Control(tokens.IM_START), "user\n")
     yield from (Slot(image) for image in turn.images)
-    yield from (turn.text, Control(tokens.IM_END), "\n", Control(tokens.IM_START), "assistant\n")
+    yield from (turn.asked, Control(tokens.IM_END), "\n", Control(tokens.IM_START), "assistant\n")
     yield from _answer(turn, see=see)
     if turn.ended_seq:
         yield from (Control(tokens.IM_END), "\n")

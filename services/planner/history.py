@@ -26,6 +26,8 @@ class Turn:
     """Uploaded pictures, in order."""
     options: types_pb2.TurnOptions
     deadline: datetime
+    enhanced: events_pb2.PromptEnhanced | None = None
+    """What the prompt enhancer made of the request, once it was heard."""
     items: list[Item] = field(default_factory=list)
     """The answer so far; adjacent deltas are joined."""
     planned: list[events_pb2.ImagePlanned] = field(default_factory=list)
@@ -34,6 +36,11 @@ class Turn:
     """Finished pictures by turn index."""
     ended_seq: int = 0
     """Sequence number of the event that ended it; 0 while it runs."""
+
+    @property
+    def asked(self) -> str:
+        """What the planner reads as the user's words."""
+        return (self.enhanced.request if self.enhanced else "") or self.text
 
     @property
     def pending(self) -> list[events_pb2.ImagePlanned]:
@@ -132,6 +139,8 @@ class History:
             self.family, self.forked_from = body.family, body.forked_from
         elif isinstance(body, events_pb2.TurnStarted):
             self._start(event, body)
+        elif isinstance(body, events_pb2.PromptEnhanced):
+            self.turns[-1].enhanced = body
         elif isinstance(body, events_pb2.TextDelta):
             self.turns[-1].say(Text(body.text))
         elif isinstance(body, events_pb2.ThinkDelta):

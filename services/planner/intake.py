@@ -120,10 +120,6 @@ class Intake:
         limits.grid_for(options.size, self.family.base_cells, self.family.max_cells, "options.size")
         if options.HasField("refine"):
             raise InvalidInput("options.refine", "this deployment has no refiner", "leave the field out")
-        if options.enhance.mode == types_pb2.EnhanceOptions.MODE_ON:
-            raise InvalidInput(
-                "options.enhance.mode", "this deployment has no enhancer", "leave the field out"
-            )
         for index, region in enumerate(options.regions):
             if region.HasField("reference") and region.reference >= len(user.images):
                 problem = f"picture {region.reference} of {len(user.images)}"

@@ -16,6 +16,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as ge
 from services.planner.context import LEAST_ROOM, Assembled, assemble
 from services.planner.drawing import Drawer
 from services.planner.engine import Part, PlannerEngine
+from services.planner.enhancing import Enhancing
 from services.planner.history import History, fold
 from services.planner.referring import references
 from wanimage import clock, metrics, spans
@@ -32,6 +33,9 @@ from wanimage.v1 import jobs_pb2, types_pb2
 
 DEFAULT_MAX_TOKENS = 1500
 """Tokens a turn may write when the client names no limit."""
+
+MAX_ENHANCED_TOKENS = 2560
+"""Tokens of a rewritten request that leave room for nine pictures and an answer."""
 
 StopReason = ev.TurnFinished.StopReason
 ENDINGS = {ev.TurnFinished: "finished", ev.TurnFailed: "failed", ev.TurnCancelled: "cancelled"}
@@ -113,6 +117,8 @@ class _TurnWork:
 
     async def finish(self) -> None:
         """Decode and draw until the planner ends its answer."""
+        if self.turn.enhanced is None and not self.turn.items:
+            await self._enhance()
         stop: StopReason | None = None
         while stop is None:
             if not self.parser.series_left:
@@ -125,6 +131,18 @@ class _TurnWork:
         if self._last_drawing:
             await self._last_drawing
         await self.append(ev.TurnFinished(usage=self.usage(), stop_reason=stop))
+
+    async def _enhance(self) -> None:
+        """Hear the prompt enhancer about the request, and note what came of it."""
+        began = time.perf_counter()
+        asker = Enhancing(self.runner.jobs, self.taken.tenant, self.runner.family)
+        event = await asker.of(self.history, max(self.taken.seconds_left, 0.0))
+        if event is not None:
+            if self.runner.engine.count([event.request]) > MAX_ENHANCED_TOKENS:
+                event.ClearField("request")
+                event.rewritten, event.pass_through_reason = False, "the rewrite is too long for the planner"
+            self._usage.stage_seconds["enhance"] += time.perf_counter() - began
+            await self.append(event)
 
     async def _decode(self) -> StopReason | None:
         """Write tokens until a <BOI> (None) or until the answer ends (why)."""
@@ -180,9 +198,15 @@ class _TurnWork:
         return stop
 
     @property
+    def _wanted(self) -> int:
+        """Pictures the client asked for by number, or that the enhancer described; 0: the planner decides."""
+        described = len(self.turn.enhanced.descriptions) if self.turn.enhanced else 0
+        return self.options.image_count or (described if described > 1 else 0)
+
+    @property
     def _owed(self) -> int:
-        """Pictures the client asked for by number and did not get yet; never negative."""
-        return max(self.options.image_count - self.parser.images, 0)
+        """Of them, those that did not come yet; never negative."""
+        return max(self._wanted - self.parser.images, 0)
 
     def _open(self, tag: Tag) -> None:
         self._opening.append(tag)
@@ -195,8 +219,10 @@ class _TurnWork:
     def _banned(self) -> frozenset[Tag]:
         """Tags the client's options rule out from here on."""
         banned: set[Tag] = set()
-        if self.options.HasField("image_count") and not self.parser.series_left:
-            banned |= {Tag.SERIES} if self._owed else {Tag.SERIES, Tag.IMAGINE}
+        if self._wanted and not self.parser.series_left:
+            # An enhancer's series may be drawn as one; its planner then ends it by itself.
+            one_by_one = self.options.HasField("image_count")
+            banned |= {Tag.SERIES, Tag.IMAGINE} if not self._owed else {Tag.SERIES} if one_by_one else set()
         if self.options.think == types_pb2.THINK_MODE_OFF or self.turn.items:
             banned.add(Tag.THINK)
         return frozenset(banned)

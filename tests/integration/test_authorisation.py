@@ -22,6 +22,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 import wanimage.v1
+from services.enhancer.__main__ import SERVICE as ENHANCER
 from services.planner.__main__ import SERVICE as PLANNER
 from services.vae.__main__ import SERVICE as VAE
 from services.visualizer.__main__ import SERVICE as VISUALIZER
@@ -34,7 +35,7 @@ from wanimage.keys import Keyring, KeyStore, RoleName, new_key
 from wanimage.rpc.rights import NEEDED, OPEN_SERVICES
 from wanimage.sessions import Sessions
 from wanimage.stack import NatsServer, free_ports
-from wanimage.v1 import enhancer_pb2_grpc, refiner_pb2_grpc, types_pb2
+from wanimage.v1 import refiner_pb2_grpc, types_pb2
 
 OWNER, STRANGER = "owner", "stranger"
 SESSION = "s1"
@@ -88,7 +89,9 @@ ROWS = {
     "wanimage.v1.VisualizerService/Render": writing(
         lambda held: {"prompts": ["a fox"], "references": [{"blob": held.damaged}]}, INVALID
     ),
-    "wanimage.v1.EnhancerService/Enhance": writing(lambda held: {}, INVALID, INVALID),
+    "wanimage.v1.EnhancerService/Enhance": writing(
+        lambda held: {"prompt": "a fox", "references": [{"blob": held.damaged}]}, INVALID
+    ),
     "wanimage.v1.RefinerService/Refine": writing(lambda held: {}, INVALID, INVALID),
     # Deliberately open: probes and balancers carry no key, and the contract is public.
     "grpc.health.v1.Health/Check": Row(lambda held: {}, (OK,) * 7),
@@ -102,7 +105,7 @@ FRONTS = {
     "wanimage.v1.PlannerService": "planner",
     "wanimage.v1.VaeService": "vae",
     "wanimage.v1.VisualizerService": "visualizer",
-    "wanimage.v1.EnhancerService": "unmade",
+    "wanimage.v1.EnhancerService": "enhancer",
     "wanimage.v1.RefinerService": "unmade",
 }
 
@@ -153,7 +156,7 @@ async def fronts(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     async with AsyncExitStack() as stack:
         running = {
             service.name: await stack.enter_async_context(serve.running(service, mine))
-            for service in (PLANNER, VAE, VISUALIZER)
+            for service in (PLANNER, ENHANCER, VAE, VISUALIZER)
         }
         ground = running["planner"].ground
         keys = rpc.keyring(mine)
@@ -184,19 +187,16 @@ async def _callers(store: KeyStore) -> dict[str, tuple[tuple[str, str], ...]]:
     return {"no key": (), **metadata}
 
 
-class Unmade(enhancer_pb2_grpc.EnhancerServiceServicer, refiner_pb2_grpc.RefinerServiceServicer):
-    """The services of the contract that nobody has made yet."""
+class Unmade(refiner_pb2_grpc.RefinerServiceServicer):
+    """The service of the contract that nobody has made yet."""
 
-    async def Enhance(self, request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+    async def Refine(self, request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
         raise InvalidInput("prompt", "this came through the guard", "stay out")
         yield
-
-    Refine = Enhance
 
 
 async def _unmade(stack: AsyncExitStack, settings: Settings, keys: Keyring) -> str:
     server = rpc.server(settings, keys)
-    enhancer_pb2_grpc.add_EnhancerServiceServicer_to_server(Unmade(), server)
     refiner_pb2_grpc.add_RefinerServiceServicer_to_server(Unmade(), server)
     port = await rpc.listen(server, "127.0.0.1:0")
     stack.push_async_callback(server.stop, 0)

@@ -35,7 +35,7 @@ from wanimage.v1.types_pb2 import BlobRef
 from wanimage.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("planner", "visualizer", "vae")
+SERVICES = ("planner", "enhancer", "visualizer", "vae")
 USERS = (*SERVICES, "operator")
 PASSWORDS = {name: f"secret-of-{name}" for name in USERS}
 START_SECONDS = 60.0
@@ -43,6 +43,7 @@ FAMILY = "0" * 64
 
 WORK = {
     "turn": ("planner", jobs_pb2.TurnJob(session_id="s"), jobs_pb2.TurnResult(last_seq=7)),
+    "enhance": ("enhancer", jobs_pb2.EnhanceJob(prompt="a fox"), jobs_pb2.EnhanceResult()),
     "render": ("visualizer", jobs_pb2.RenderJob(), jobs_pb2.RenderResult()),
     "encode": ("vae", jobs_pb2.EncodeJob(), jobs_pb2.EncodeResult()),
     "decode": ("vae", jobs_pb2.DecodeJob(), jobs_pb2.DecodeResult()),

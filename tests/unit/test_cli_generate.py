@@ -31,7 +31,7 @@ def test_json_is_exactly_one_object_with_every_field(planner, tmp_path):
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     assert result.stderr == ""
-    assert set(record) == {"session", "turn", "text", "images", "usage", "seconds"}
+    assert set(record) == {"session", "turn", "text", "enhanced", "images", "usage", "seconds"}
     assert record["text"] == "Once a fox\nfound a balloon.\nThe end."
     assert [image["seed"] for image in record["images"]] == [7, 8]
     assert record["usage"]["pixel_steps"] == 2**40
@@ -58,9 +58,11 @@ def test_flags_reach_the_request(planner, tmp_path):
     reference = tmp_path / "reference.png"
     reference.write_bytes(planner.blobs[planner.png((1, 2, 3, 255)).sha256])
     result = generate(
-        planner, tmp_path, "--json", "--size", "160x96", "--n", "2", "--palette", "#ff0000:0.6,#00FF00:0.4",
+        planner, tmp_path, "--json", "--size", "160x96", "--n", "2",
+        "--palette", "#ff0000:0.6,#00FF00:0.4",
         "--background", "transparent", "--ref", str(reference), "--ref", str(reference), "--steps", "4",
-        "--guidance", "3.5", "--options", '{"temperature": 0.5, "think": "THINK_MODE_OFF"}',
+        "--guidance", "3.5", "--enhance", "on",
+        "--options", '{"temperature": 0.5, "think": "THINK_MODE_OFF"}',
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     request = planner.requests[0]
@@ -74,6 +76,7 @@ def test_flags_reach_the_request(planner, tmp_path):
     assert [image.data for image in request.user.images] == [reference.read_bytes()] * 2
     assert (options.sampling.steps, options.sampling.guidance_scale) == (4, 3.5)
     assert (options.temperature, options.think) == (0.5, types_pb2.THINK_MODE_OFF)
+    assert options.enhance.mode == types_pb2.EnhanceOptions.MODE_ON
     assert not options.previews, "nobody looks at previews under --json"
 
 

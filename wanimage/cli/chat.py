@@ -39,6 +39,7 @@ def chat(
     seed: options.SeedFlag = None,
     steps: options.StepsFlag = None,
     guidance: options.GuidanceFlag = None,
+    enhance: options.EnhanceFlag = options.Enhance.AUTO,
     more: options.OptionsFlag = None,
     out: options.OutFlag = Path("out"),
     show: Annotated[inline.Show, typer.Option(help="Pictures in the terminal.")] = inline.Show.AUTO,
@@ -50,7 +51,7 @@ def chat(
     """Converse; pictures appear in the terminal and in a folder. The flags hold for every turn."""
     turn = turn_options(
         size=size, aspect=aspect, count=n, palette=palette, background=background,
-        seed=seed, steps=steps, guidance=guidance, options=more,
+        seed=seed, steps=steps, guidance=guidance, enhance=enhance, options=more,
     )  # fmt: skip
     turn.previews = True
     planner = stackfile.find("planner", address, data_dir)

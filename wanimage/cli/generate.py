@@ -26,6 +26,7 @@ async def generate(
     seed: options.SeedFlag = None,
     steps: options.StepsFlag = None,
     guidance: options.GuidanceFlag = None,
+    enhance: options.EnhanceFlag = options.Enhance.AUTO,
     more: options.OptionsFlag = None,
     session: options.SessionFlag = None,
     out: options.OutFlag = Path("out"),
@@ -43,7 +44,7 @@ async def generate(
     limits.check_prompt(prompt, "PROMPT")
     turn = turn_options(
         size=size, aspect=aspect, count=n, palette=palette, background=background,
-        seed=seed, steps=steps, guidance=guidance, options=more,
+        seed=seed, steps=steps, guidance=guidance, enhance=enhance, options=more,
     )  # fmt: skip
     pictures = read_pictures(ref or [])
     view: View = Silent() if json else TurnView(report.out(), show)

@@ -10,6 +10,7 @@ from wanimage.cli import (
     demo,
     dlq,
     doctor,
+    enhance,
     generate,
     keeping,
     keys,
@@ -22,12 +23,13 @@ from wanimage.cli import (
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False,
-    help="Talk, and get pictures: a planner, a visualizer and a VAE as services on this machine.",
+    help="Talk, and get pictures: planner, enhancer, visualizer and VAE as services on this machine.",
 )  # fmt: skip
 
 app.command()(demo.demo)
 app.command()(chat.chat)
 app.command()(generate.generate)
+app.command()(enhance.enhance)
 app.add_typer(sessions.app, name="sessions")
 app.command()(keeping.gc)
 app.command()(up.up)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +68,29 @@ StepsFlag = Annotated[
 GuidanceFlag = Annotated[
     float | None, typer.Option("--guidance", help="Text guidance, 1 (off) to 20.", rich_help_panel=TURN)
 ]
+
+
+class Enhance(StrEnum):
+    """When the prompt enhancer rewrites, as a person types it."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+ENHANCE = {
+    Enhance.AUTO: pb.EnhanceOptions.MODE_UNSPECIFIED,
+    Enhance.ON: pb.EnhanceOptions.MODE_ON,
+    Enhance.OFF: pb.EnhanceOptions.MODE_OFF,
+}
+EnhanceFlag = Annotated[
+    Enhance,
+    typer.Option(
+        "--enhance",
+        help="Rewrite the request first. auto: only where it helps (lettering, layouts, series).",
+        rich_help_panel=TURN,
+    ),
+]
 OptionsFlag = Annotated[
     str | None,
     typer.Option(
@@ -118,6 +142,7 @@ def turn_options(
     seed: int | None = None,
     steps: int | None = None,
     guidance: float | None = None,
+    enhance: Enhance = Enhance.AUTO,
     options: str | None = None,
 ) -> pb.TurnOptions:
     """Read the flags and check their limits before anything is sent. Raises BadInput."""
@@ -131,13 +156,15 @@ def turn_options(
         width, height = _pair(aspect, ":", "--aspect", "WIDTH:HEIGHT, e.g. 16:9")
         turn.size.aspect.CopyFrom(pb.AspectRatio(width=width, height=height))
     if count is not None:
-        turn.image_count = _unsigned(count, "--n", 2**32 - 1)
+        turn.image_count = unsigned(count, "--n", 2**32 - 1)
     if seed is not None:
-        turn.sampling.seed = _unsigned(seed, "--seed", 2**64 - 1)
+        turn.sampling.seed = unsigned(seed, "--seed", 2**64 - 1)
     if steps is not None:
-        turn.sampling.steps = _unsigned(steps, "--steps", 2**32 - 1)
+        turn.sampling.steps = unsigned(steps, "--steps", 2**32 - 1)
     if guidance is not None:
         turn.sampling.guidance_scale = guidance
+    if enhance is not Enhance.AUTO:
+        turn.enhance.mode = ENHANCE[enhance]
     if palette:
         turn.palette.CopyFrom(read_palette(palette))
     if background:
@@ -218,7 +245,8 @@ def _pair(text: str, separator: str, flag: str, form: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _unsigned(value: int, flag: str, largest: int) -> int:
+def unsigned(value: int, flag: str, largest: int) -> int:
+    """A number that its field can hold. Raises BadInput."""
     # Only what the field cannot hold is refused here; limits.py knows the range.
     if not 0 <= value <= largest:
         raise BadInput(f"{flag}: {value} is out of range; `--help` gives the range")

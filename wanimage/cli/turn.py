@@ -42,6 +42,8 @@ class Turn:
     thinking: str = ""
     pictures: dict[int, Picture] = field(default_factory=dict)
     """Drawn ones by session index."""
+    enhanced: events_pb2.PromptEnhanced | None = None
+    """What the prompt enhancer made of the request, where it was asked."""
     usage: types_pb2.Usage = field(default_factory=types_pb2.Usage)
     end: str = ""
     """One of ENDS, or empty while it runs."""
@@ -63,6 +65,8 @@ class Turn:
             self._say(event.text_delta.text)
         elif kind == "think_delta":
             self.thinking += event.think_delta.text
+        elif kind == "prompt_enhanced":
+            self.enhanced = event.prompt_enhanced
         elif kind == "image_planned":
             self._planned(event.image_planned)
         elif kind == "image_ready":
@@ -114,10 +118,20 @@ class Turn:
             "session": self.session,
             "turn": self.id,
             "text": self.text,
+            "enhanced": _enhanced_record(self.enhanced) if self.enhanced else None,
             "images": [_picture_record(picture) for picture in self.pictures.values() if picture.blob],
             "usage": usage_record(self.usage),
             "seconds": round(self.usage.seconds, 3),
         }
+
+
+def _enhanced_record(enhanced: events_pb2.PromptEnhanced) -> dict[str, Any]:
+    return {
+        "rewritten": enhanced.rewritten,
+        "category": enhanced.category,
+        "request": enhanced.request,
+        "pass_through_reason": enhanced.pass_through_reason,
+    }
 
 
 def _picture_record(picture: Picture) -> dict[str, Any]:

@@ -20,12 +20,15 @@ from wanimage.cli import background, report, stackfile, supervise
 from wanimage.cli.parts import parts_table
 from wanimage.cli.stackfile import Part
 from wanimage.config import PORTS, Settings
+from wanimage.weights import Family, WeightsError
 
 SERVERS = ("nats", "s3")
 LAST = ("vae",)
 """Ended after the other services: their running work still decodes."""
 FIRST = ("gateway", "planner")
 """Ended first, in this order: they take new turns, and a turn being finished still needs every worker."""
+OPTIONAL = ("enhancer",)
+"""Services that a family may have no weights for."""
 GRACE_SECONDS = 5.0
 """Beyond its own drain time, how long a service may take to end."""
 
@@ -83,14 +86,21 @@ def services() -> list[str]:
 
 
 def choose(only: str | None) -> list[str]:
-    """The names to start, servers first. Raises BadInput for one that does not exist."""
+    """The names to start, servers first; of itself no service whose weights the family lacks. Raises BadInput
+    for one that does not exist."""
     known = [*SERVERS, *services()]
     if only is None:
-        return known
+        return [name for name in known if name not in OPTIONAL or _has_part(name)]
     wanted = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := [name for name in wanted if name not in known]:
         raise report.BadInput(f"--only: no {', '.join(unknown)}; there are {', '.join(known)}")
     return [name for name in known if name in wanted]
+
+
+def _has_part(name: str) -> bool:
+    with suppress(WeightsError):  # the services will say what is wrong with it
+        return name in Family.load(Settings().weights, parts=()).parts
+    return True
 
 
 class Supervisor:

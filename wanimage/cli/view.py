@@ -83,8 +83,8 @@ class TurnView:
             self._write(event.text_delta.text)
         elif kind == "think_delta" and self.thinking:
             self._write(event.think_delta.text, "dim italic")
-        elif kind == "prompt_enhanced" and event.prompt_enhanced.rewritten:
-            self.note(f"the enhancer rewrote the request ({event.prompt_enhanced.category})")
+        elif kind == "prompt_enhanced":
+            self._enhanced(event.prompt_enhanced)
         elif kind == "image_planned":
             self._planned(event.image_planned, turn)
         elif kind == "image_progress" and event.image_progress.index in self._bars:
@@ -137,6 +137,12 @@ class TurnView:
         self._bars.clear()
         self._stop_live()
         self._end_line()
+
+    def _enhanced(self, enhanced: events_pb2.PromptEnhanced) -> None:
+        if enhanced.rewritten:
+            self.note(f"the enhancer rewrote the request ({enhanced.category}): {enhanced.request}")
+        elif enhanced.category != "general":  # which most requests are, and nobody wonders
+            self.note(f"the request is left as it is: {enhanced.pass_through_reason}")
 
     def _planned(self, planned: events_pb2.ImagePlanned, turn: Turn) -> None:
         bar = _Bar(
