@@ -15,6 +15,7 @@ from training.enhancer.adapter import AdapterConfig
 from training.enhancer.data import Row, sample_row
 from training.enhancer.evaluation import Answer, gain, marks
 from training.enhancer.reward import by_words, reward
+from training.enhancer.sides import sides_kept
 from training.enhancer.stages import PAPER_FAST, PAPER_QUALITY, QWEN3_VL_2B, RECIPES, TINY
 from training.understanding.architecture import TINY as TINY_MODEL
 from training.understanding.architecture import build, hugging_face_config
@@ -93,6 +94,37 @@ def test_an_attribute_on_the_wrong_side_counts_against_the_edit() -> None:
     )
     assert right == pytest.approx(1.0)
     assert wrong < 0.5
+
+
+def test_an_answer_of_the_other_kind_is_worth_nothing_whatever_its_entries() -> None:
+    row = Row("ti2s", 2, "two more", True, (), "", Result("storyboard", (), "a fox", ("at night", "by day")))
+    assert reward(row, "storyboard\n1 a fox\n2 a fox").total == 0
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "share"),
+    [
+        ("a fox at the left", ("in a forest by day", "on a beach at night"), 1.0),
+        ("a fox at the right", ("by a lake at sunset", "in a city by day"), 1.0),
+        ("a fox", ("in a forest by day", "on a beach at night"), 3 / 4),
+        ("a fox at the left, in a forest by day", ("a red ball", "a red ball"), 2 / 9),
+        ("", ("a fox at the left, in a forest by day", "on a beach at night"), 2 / 6),
+        ("a whale at the left", ("in a forest by day", "on a beach at night"), 2 / 6),
+    ],
+)
+def test_sides_count_where_an_attribute_stands_and_not_its_value(
+    common: str, own: tuple[str, ...], share: float
+) -> None:
+    gold = Result("storyboard", (), "a fox at the left", ("in a forest by day", "on a beach at night"))
+    assert sides_kept(gold, Result("storyboard", (), common, own)) == pytest.approx(share)
+
+
+def test_the_sides_of_an_edit_are_its_aspects() -> None:
+    gold = Result("general", (), "objects, style", ("colours: make the fox red",))
+    assert sides_kept(gold, Result("general", (), "style, objects", ("colours: red",))) == 1.0
+    assert sides_kept(gold, Result("general", (), "objects, colours", ("style: red",))) == pytest.approx(
+        1 / 5
+    )
 
 
 def test_the_other_judge_goes_by_the_words_of_the_request() -> None:

@@ -22,6 +22,7 @@ from training.enhancer import adapter
 from training.enhancer.data import MIX, Row, sample_row
 from training.enhancer.items import VARIANTS, prompt_of, text_of
 from training.enhancer.reward import by_words, faithful, lost_share, reward, sides_right
+from training.enhancer.sides import sides_kept
 from training.loop import autocast
 from training.understanding.evaluation.intervals import paired, wilson
 from training.understanding.evaluation.report import compact, machine
@@ -36,6 +37,7 @@ BARS: dict[str, tuple[str, float]] = {
     "literals": ("quoted text, hex colours, numbers and names verbatim", 100),
     "entries": ("exactly n entries", 100),
     "sides": ("attributes on the right side of common and difference", 95),
+    "sides, values too": ("the same, each with its very words", 95),
     "form": ("well formed without a grammar", 100),
 }
 MOST_TOKENS = 512
@@ -100,7 +102,8 @@ def marks(answer: Answer) -> dict[str, tuple[float, float]]:
             found["fidelity"] = (same and result is not None and faithful(row, result), 1)
             found["literals"] = (result is not None and lost_share(row, result) == 0, 1)
         else:
-            found["sides"] = (0.0 if result is None else sides_right(gold, result), 1)
+            found["sides"] = (0.0 if result is None else sides_kept(gold, result), 1)
+            found["sides, values too"] = (0.0 if result is None else sides_right(gold, result), 1)
     return found
 
 

@@ -54,7 +54,8 @@ def reward(row: Row, text: str) -> Reward:
     except ValueError:
         return Reward()
     gold = row.result
-    if result.category != gold.category or result.entries != gold.entries:
+    kinds = [(len(each.descriptions), len(each.differences)) for each in (gold, result)]
+    if result.category != gold.category or kinds[0] != kinds[1]:
         return Reward()
     if not gold.entries:
         return Reward(1.0, 1.0, 1.0)
@@ -153,7 +154,7 @@ def lost_share(row: Row, result: Result) -> float:
 
 def sides_right(gold: Result, written: Result) -> float:
     """Share of the attributes that stand on their side, of all that stand or should stand anywhere."""
-    if written.entries != gold.entries:
+    if len(written.differences) != len(gold.differences):
         return 0.0
     right = total = 0
     sides = [(gold.common, written.common), *zip(gold.differences, written.differences, strict=True)]
