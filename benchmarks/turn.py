@@ -61,6 +61,7 @@ async def through_services(
     planned: dict[int, float] = {}
     previewed: set[int] = set()
     options = types_pb2.TurnOptions(previews=previews, sampling=types_pb2.SamplingOptions(seed=turn_seed))
+    options.enhance.mode = types_pb2.EnhanceOptions.MODE_OFF  # one process has no enhancer
     request = planner_pb2.GenerateRequest(user=types_pb2.UserMessage(text=PROMPT), options=options)
     async for response in planner.Generate(request, timeout=300):
         event, now = response.event, time.perf_counter()

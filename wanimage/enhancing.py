@@ -2,7 +2,7 @@
 
     answer      := category [ "\n" body ]                 (`general` alone passes through)
     body        := description{n} | "c " common ("\n" number " " difference){n}
-    description := number " " subject ("\ne " what " | " place)* ["\np " palette] ["\nl " lighting]
+    description := number " " subject ("\ne " what ": " place)* ["\np " palette] ["\nl " lighting]
                    ["\nb " background] ["\ny " style]
 
 Entries are numbered from 1, for a model that counts badly. The first body answers requests in words, the
@@ -83,7 +83,7 @@ def written(result: Result) -> str:
     lines = [result.category]
     for number, each in enumerate(result.descriptions, 1):
         lines.append(f"{number} {each.subject}")
-        lines += [f"e {what} | {place}" for what, place in each.layout]
+        lines += [f"e {what}: {place}" for what, place in each.layout]
         lines += [f"p {', '.join(each.palette)}"] if each.palette else []
         rest = (("l", each.lighting), ("b", each.background), ("y", each.style))
         lines += [f"{key} {value}" for key, value in rest if value]
@@ -132,7 +132,7 @@ def _description(lines: list[str]) -> Description:
     layout = []
     for line in lines:
         if line[0] == "e":
-            what, bar, place = line[2:].rpartition(" | ")
+            what, bar, place = line[2:].rpartition(": ")
             if not bar or not what.strip() or place not in PLACES:
                 raise ValueError(f"no placed element: {line!r}; places are {PLACES}")
             layout.append((what, place))
@@ -165,7 +165,7 @@ def _told(result: Result) -> Iterator[str]:
 # --- constrained decoding --------------------------------------------------------------------------------
 
 _RULES = """\
-what[max_tokens={longest}]: /[^\\n| ][^\\n|]* \\| /
+what[max_tokens={longest}]: /[^\\n: ][^\\n:]*: /
 element: "\\ne " what PLACE
 rest: element{{0,{elements}}} ("\\np " value)? ("\\nl " value)? ("\\nb " value)? ("\\ny " value)?
 PLACE: /{places}/

@@ -4,6 +4,7 @@ Greedy, so that equal requests get equal answers. Knows neither gRPC nor the bus
 """
 
 import codecs
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -74,6 +75,8 @@ class Answer:
     reason: str = ""
     thinking: str = ""
     tries: int = 1
+    first_seconds: float = 0.0
+    """From the request to its first token."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
@@ -170,10 +173,12 @@ class EnhancerEngine:
         stop: tuple[int, ...],
     ) -> AsyncIterator[TokenDelta]:
         """Decode greedily, and count what it took."""
+        began = time.perf_counter()
         sampling = Sampling(max_tokens=most, temperature=0.0, top_p=1.0)
         async for delta in self.model.decode(
             context, sampling, stop=stop, request_id=request_id, grammar=rules
         ):
+            answer.first_seconds = answer.first_seconds or time.perf_counter() - began
             answer.prompt_tokens += delta.prompt_tokens
             answer.cached_tokens += delta.cached_tokens
             answer.generated_tokens += len(delta.token_ids)

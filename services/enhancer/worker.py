@@ -54,6 +54,7 @@ class EnhanceWorker:
                 seconds=time.perf_counter() - began,
             )
             usage.stage_seconds["enhance"] = usage.seconds
+            usage.stage_seconds["first token"] = answer.first_seconds
             metrics.tokens(usage)
             spans.generated(usage, "stop")
         metrics.ENHANCED.labels("rewritten" if answer.result else "passed", answer.category or "none").inc()

@@ -66,7 +66,7 @@ def test_any_other_text_is_refused_or_read_as_what_writes_it(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "posters", "poster\n", "poster\n1 ", "poster\n2 a fox", "poster\nb a\n1 a", "poster\n1 a\nb x\np y",
-     "poster\n1 a\ne fox | nowhere", "poster\n1 a\ne  | left", "poster\n1 a\ns b", "general\nc a",
+     "poster\n1 a\ne fox: nowhere", "poster\n1 a\ne : left", "poster\n1 a\ns b", "general\nc a",
      "general\nc a\n2 b",
      "poster\n1 a\n\nb c"],
 )  # fmt: skip

