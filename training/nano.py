@@ -7,6 +7,7 @@
 | understanding | to plan: text, pictures, markup | 60 min |
 | vae | pictures to latents and back, taught by the understanding's vision tower | 160 min |
 | visualizer | to draw what was planned, on the two frozen ones | 150 min |
+| enhancer | to describe what is asked for, as an adapter on the first | 15 min |
 
 A stage that was stopped goes on from its last checkpoint when this is run again; a finished one is exported
 again in seconds. The manifest is written last, over everything.
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from training import manifest
 
-STAGES = ("understanding", "vae", "visualizer")
+STAGES = ("understanding", "vae", "visualizer", "enhancer")
 
 
 def main() -> None:
@@ -32,8 +33,10 @@ def main() -> None:
     for stage in STAGES:
         command = [sys.executable, "-m", f"training.{stage}", "--out", str(arguments.out / stage)]
         command += ["--size", arguments.size, "--resume", "--export", str(arguments.weights)]
-        if stage == "visualizer":  # stands on the two parts that were just exported
+        if stage in ("visualizer", "enhancer"):  # they stand on parts that were just exported
             command += ["--family", str(arguments.weights)]
+        if stage == "enhancer":
+            command += ["--stage", "sft"]
         print(f"== {stage}: {' '.join(command[1:])}", flush=True)
         # A process each: the memory of one stage is free before the next begins.
         if code := subprocess.run(command, check=False).returncode:

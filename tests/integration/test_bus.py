@@ -229,3 +229,17 @@ async def test_a_listener_that_is_cancelled_as_a_message_arrives_ends(bus: Bus, 
         done, _ = await asyncio.wait({following}, timeout=1)
         following.cancel()  # or this test would hang where it should fail
         assert done, "the cancellation was lost"
+
+
+async def test_whether_anybody_listens_is_known_at_once(bus: Bus) -> None:
+    assert not await bus.heard("wan.queued.enhance.acme")
+    told: list[str] = []
+
+    async def hear(message: Msg) -> None:
+        told.append(message.subject)
+
+    standing = await bus.on("wan.queued.enhance.*", hear)
+    assert await bus.heard("wan.queued.enhance.acme")
+    await eventually(lambda: told == ["wan.queued.enhance.acme"])
+    await standing.unsubscribe()
+    assert not await bus.heard("wan.queued.enhance.acme")

@@ -17,7 +17,7 @@ from services.enhancer.worker import EnhanceWorker
 from tests.conftest import eventually
 from tests.families import build_family
 from tests.fronts import SECONDS, Stored, bomb, calling, for_tenants
-from wanimage import images, rpc, serve, tokens
+from wanimage import images, metrics, rpc, serve, tokens
 from wanimage.config import Settings
 from wanimage.decoding import StopReason, TokenDelta
 from wanimage.enhancing import Description, Result, written
@@ -116,6 +116,8 @@ async def test_a_rewrite_comes_structured_and_in_sentences(bench: Bench) -> None
     assert description.layout[0].box.y == 0
     assert [color.hex for color in description.palette.colors] == ["#de282e", "#aabbcc"]
     assert result.usage.generated_tokens > 0
+    counted = {"outcome": "rewritten", "category": "poster"}
+    assert metrics.REGISTRY.get_sample_value("wan_enhanced_total", counted) == 1
 
 
 async def test_reasoning_is_streamed_whole_before_the_result(bench: Bench) -> None:

@@ -11,7 +11,8 @@ import pytest
 from services.vae.engine import VaeEngine
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
 from tests.crew import torchrun
-from wanimage.weights import Family
+from wanimage.adapters import Described
+from wanimage.weights import Family, part_digest
 
 
 def train(out: Path, weights: Path) -> str:
@@ -37,6 +38,7 @@ def test_the_recipe_trains_a_family_that_draws(trained: tuple[Path, Path, str]) 
     (picture,) = VaeEngine.load(family).decode([latent.numpy()])
     assert picture.shape == (64, 96, 4)
     assert picture.std() > 0
+    assert Described.read(weights / "enhancer").base == part_digest(weights, "understanding")
 
 
 def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights(
@@ -44,7 +46,7 @@ def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights
 ) -> None:
     runs, _, digest = trained
     checkpoints = {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")}
-    assert len(checkpoints) == 18, checkpoints  # two files a stage, and two of the specialist that OPD makes
+    assert len(checkpoints) == 20, checkpoints  # two files a stage, and two of the specialist that OPD makes
     assert train(runs, tmp_path / "tiny") == digest
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")} == checkpoints
 

@@ -15,6 +15,7 @@ from tests.unit.fake_planner import FakePlanner, story
 from wanimage.cli import parts, report, stackfile, supervise, up
 from wanimage.cli.main import app
 from wanimage.cli.stackfile import Part
+from wanimage.weights import write_manifest
 
 LIVES = "import pathlib, signal, sys; pathlib.Path(sys.argv[1]).write_text('up'); signal.pause()"
 """Says `up` in a file and waits for a signal."""
@@ -177,3 +178,17 @@ async def test_drain_ends_planner_before_workers_before_vae(tmp_path, monkeypatc
     assert order[0] == "planner"
     assert order[-1] == "vae"
     assert set(order) == {"vae", "visualizer", "planner", "enhancer"}
+
+
+def test_of_itself_no_service_is_started_whose_weights_the_family_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vae.json").write_text("{}")
+    write_manifest(tmp_path, "small", {})
+    monkeypatch.setenv("WAN_WEIGHTS", str(tmp_path))
+    assert "enhancer" not in up.choose(None)
+    assert up.choose("enhancer") == ["enhancer"]
+    (tmp_path / "enhancer").mkdir()
+    (tmp_path / "enhancer" / "adapter_config.json").write_text("{}")
+    write_manifest(tmp_path, "small", {})
+    assert "enhancer" in up.choose(None)

@@ -43,7 +43,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and metrics")
-    parser.add_argument("--family", type=Path, default=Path("weights/nano"), help="holds the planner")
+    parser.add_argument(
+        "--family", type=Path, default=Path("weights/nano"), help="holds the planner to adapt"
+    )
     parser.add_argument("--size", choices=("tiny", "nano"), default="nano")
     parser.add_argument("--stage", required=True, choices=sorted(RECIPES["nano"].stages))
     parser.add_argument("--start", type=Path, help="family whose adapter it goes on from; not for sft")
@@ -84,8 +86,8 @@ def run(
     With `export` the averaged adapter is written to `export/enhancer` at every save.
     """
     stage = recipe.stages[name]
-    base = part_digest(family, "planner")
-    planner = Understanding.load(family / "planner")
+    folder = adapter.base_of(family)
+    base, planner = part_digest(family, folder.name), Understanding.load(folder)
     parent = None
     if start is None:
         adapter.adapt(planner.model, recipe.adapter, stage.loop.seed)

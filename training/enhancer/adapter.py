@@ -46,6 +46,11 @@ class LowRank(nn.Module):
         return weight + self.scale * (self.B @ self.A)
 
 
+def base_of(family: Path) -> Path:
+    """Folder of the model that a family's adapter is for: its planner, else the branch that is both."""
+    return family / ("planner" if (family / "planner").is_dir() else "understanding")
+
+
 def adapt(model: Any, config: AdapterConfig, seed: int = 0) -> None:
     """Freeze a Qwen3-VL and put a fresh adapter on its decoder; the model computes what it did."""
     model.requires_grad_(False)

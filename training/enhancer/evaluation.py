@@ -62,9 +62,10 @@ class Answer:
 
 def loaded(family: Path, holder: Path | None) -> Understanding:
     """The planner of a family with the adapter of `holder` (merged), or without one."""
-    planner = Understanding.load(family / "planner")
+    base = adapter.base_of(family)
+    planner = Understanding.load(base)
     if holder is not None:
-        adapter.load(planner.model, holder / "enhancer", part_digest(family, "planner"))
+        adapter.load(planner.model, holder / "enhancer", part_digest(family, base.name))
         adapter.merge(planner.model)
     return planner
 
