@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from services.planner.history import History
 from wanimage.enhancejobs import SINGLE, enhance_job, task_of
-from wanimage.errors import Unavailable, WanError
+from wanimage.errors import WanError
 from wanimage.jobs import Jobs, make_job
 from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
 
@@ -33,7 +33,7 @@ class Enhancing:
         """What became of the last turn's request; None where the enhancer has no say in it.
 
         It has none when the client turned it off, and, unless turned on, when nobody enhances here or when
-        the turn goes on from pictures of earlier turns. Raises nothing but Unavailable.
+        the turn goes on from pictures of earlier turns. Raises Unavailable when NATS is away.
         """
         turn = history.turns[-1]
         options = turn.options.enhance
@@ -53,8 +53,6 @@ class Enhancing:
         job = make_job(self.tenant, self.family, payload, min(patience, seconds_left))
         try:
             result = (await self.jobs.run(job)).enhance
-        except Unavailable:
-            raise
         except WanError as error:
             return self._passed(options, f"the enhancer failed: {error}")
         return told(result, turn.text, payload.options.variant)

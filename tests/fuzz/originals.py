@@ -11,9 +11,9 @@ from wanimage import images
 from wanimage.errors import InvalidInput
 from wanimage.jobs import failure, kind_of, make_job
 from wanimage.latents import latent_bytes
+from wanimage.v1 import enhancer_pb2, planner_pb2, types_pb2, vae_pb2, visualizer_pb2
 from wanimage.v1 import events_pb2 as ev
 from wanimage.v1 import jobs_pb2 as jobs
-from wanimage.v1 import planner_pb2, types_pb2, vae_pb2, visualizer_pb2
 
 TENANT = "acme"
 FAMILY = "f" * 64
@@ -197,5 +197,10 @@ _REQUESTS: list[Message] = [
     visualizer_pb2.RenderRequest(prompts=["a fox"], background=OPTIONS.background),
     vae_pb2.EncodeRequest(image=types_pb2.ImageInput(data=PICTURE), size=types_pb2.Size(height=64, width=64)),
     vae_pb2.EncodeRequest(image=types_pb2.ImageInput(blob=PICTURE_REF)),
+    enhancer_pb2.EnhanceRequest(prompt='three pictures of a fox and "Sale"', options=OPTIONS.enhance),
+    enhancer_pb2.EnhanceRequest(
+        task=jobs.TASK_IMAGE_TO_IMAGE, prompt="blue", references=[types_pb2.ImageInput(blob=PICTURE_REF)],
+        image_count=1, target_family=FAMILY,
+    ),
 ]  # fmt: skip
 REQUESTS = [(type(request), request.SerializeToString(deterministic=True)) for request in _REQUESTS]

@@ -15,6 +15,9 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
 
+from services.enhancer.engine import Ask
+from services.enhancer.service import EnhancerService
+from services.enhancer.worker import EnhanceWorker
 from services.planner.context import assemble
 from services.planner.drawing import Drawer
 from services.planner.history import fold
@@ -31,14 +34,17 @@ from tests.fuzz.mutation import mutated, mutations
 from tests.fuzz.stand_ins import CountingJobs, memory_blobs, message
 from wanimage import limits
 from wanimage.bus import Stored
+from wanimage.enhancejobs import SERIES, SINGLE
+from wanimage.enhancing import MOST_ENTRIES, grammar
 from wanimage.errors import WanError
 from wanimage.jobs import Held, error_of
+from wanimage.literals import spelt
 from wanimage.models.understanding import vision_tokens
 from wanimage.sessions import read_event
 from wanimage.subjects import ATTEMPT_HEADER
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import check_uploads
-from wanimage.v1 import events_pb2, jobs_pb2, planner_pb2, vae_pb2, visualizer_pb2
+from wanimage.v1 import enhancer_pb2, events_pb2, jobs_pb2, planner_pb2, vae_pb2, visualizer_pb2
 from wanimage.worker import Worker
 
 TENANT = originals.TENANT
@@ -54,6 +60,8 @@ class Ground:
     visualizer: RenderWorker
     intake: Intake
     engine: Any
+    enhancer: Any
+    """What its front stands on."""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,7 @@ def ground() -> Ground:
         RenderWorker(None, blobs, family, prompts),  # type: ignore[arg-type]
         Intake(None, None, blobs, family, vocabulary),  # type: ignore[arg-type]
         window,
+        SimpleNamespace(family=family),
     )
 
 
@@ -127,10 +136,21 @@ def test_a_damaged_job_is_buried_refused_or_done(case: Any, ground: Ground) -> N
                 await ground.vae.decode(taken)
             elif kind == "render":
                 can_be_drawn(await ground.visualizer._spec(taken.tenant, taken.job.render))
+            elif kind == "enhance":
+                ask = await EnhanceWorker(None, ground.blobs, originals.FAMILY)._ask(taken)  # type: ignore[arg-type]
+                can_be_asked(ask, ground)
         except WanError:
             return
 
     asyncio.run(work())
+
+
+def can_be_asked(ask: Ask, ground: Ground) -> None:
+    """What the enhancer's engine takes for granted; the grammar refuses other tasks and counts."""
+    assert ask.prompt
+    assert len(ask.references) <= limits.MAX_INPUT_IMAGES
+    assert ground.intake.vocabulary is not None
+    grammar(ask.task, ask.count, ground.intake.vocabulary.control, verbatim=spelt(ask.prompt))
 
 
 def can_be_drawn(spec: Any) -> None:
@@ -220,6 +240,13 @@ def test_a_damaged_request_is_refused_naming_a_field_or_can_be_served(case: Any,
                     <= max(grid.height_cells, grid.width_cells)
                     <= 256
                 )
+            elif isinstance(request, enhancer_pb2.EnhanceRequest):
+                front = EnhancerService(ground.enhancer, ground.intake.vocabulary)  # type: ignore[arg-type]
+                task, count = front._check(request)
+                await check_uploads(ground.blobs, TENANT, request.references, "references")
+                assert bool(request.references) == (task in (SINGLE[1], SERIES[1]))
+                assert 1 <= count <= MOST_ENTRIES
+                assert count == 1 or task in SERIES
         except WanError:
             return
 

@@ -62,8 +62,7 @@ NANO = Recipe(
             loop=_loop(300, 3e-3, warmup=10, decay=1.0, ema=0.98, save_every=50, log_every=10, seed=1),
         ),
         "grpo": GrpoStage(
-            loop=_loop(150, 6e-4, warmup=5, decay=0.6, ema=0.9, save_every=25, log_every=5), prompts=24,
-            temperature=0.7,
+            loop=_loop(100, 3e-4, warmup=5, decay=0.6, ema=0.9, save_every=20, log_every=5), prompts=24,
         ),
     }
 )  # fmt: skip
