@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "observability"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 COUNTED_ELSEWHERE = {"wan_jobs_shed_total", "wan_blob_errors_total", "wan_enhanced_total"}
-"""Their labels are known once it happens: see test_counts.py, tests/unit/test_metrics.py and (no enhancer runs
-here) tests/integration/test_enhancer_service.py."""
+"""Their labels are known once it happens: see test_counts.py, tests/unit/test_metrics.py and the enhancer's
+tests, of which none runs here."""
 ADDED_BY_PROMETHEUS = {"instance", "job", "le"}
 
 
