@@ -45,6 +45,7 @@ class Running:
         environment = os.environ | {
             "WAN_WEIGHTS": str(self.family),
             "WAN_ADDRESS": self.address("planner"), "WAN_VAE_ADDRESS": self.address("vae"),
+            "WAN_ENHANCER_ADDRESS": self.address("enhancer"),
         }  # fmt: skip
         result = _wan(*arguments, environment=environment, timeout=CALL_SECONDS)
         assert not ok or result.returncode == 0, result.stderr
@@ -64,8 +65,7 @@ def up(folder: Path) -> Iterator[Running]:
     data_dir = folder / ".wan"
     environment = os.environ | {"WAN_WEIGHTS": str(family)}
     started = _wan(
-        "up", "--detach", "--data-dir", str(data_dir), "--only", "nats,s3,planner,visualizer,vae",
-        environment=environment, timeout=START_SECONDS,
+        "up", "--detach", "--data-dir", str(data_dir), environment=environment, timeout=START_SECONDS,
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
     try:

@@ -47,7 +47,7 @@ def drawn(running, tmp_path_factory) -> dict:
 def test_every_part_is_ready_with_its_seconds(running):
     assert running.stack.state == stackfile.READY
     assert {name: part.state for name, part in running.stack.parts.items()} == dict.fromkeys(
-        ("nats", "s3", "planner", "vae", "visualizer"), stackfile.READY
+        ("nats", "s3", "enhancer", "planner", "vae", "visualizer"), stackfile.READY
     )
     assert all(part.seconds > 0 for part in running.stack.parts.values())
 
@@ -71,6 +71,24 @@ def test_the_same_seed_draws_the_same_picture_in_another_session(running, drawn,
     first, second = (running.json(*command, "--json", "--out", str(tmp_path / n)) for n in "ab")
     assert first["session"] != second["session"]
     assert first["images"][0]["sha256"] == second["images"][0]["sha256"]
+
+
+def test_enhance_rewrites_a_poster_and_leaves_a_scene_alone(running):
+    poster = running.json("enhance", 'A poster that says "Big Sale"', "--variant", "quality", "--json")
+    assert poster["rewritten"]
+    assert poster["descriptions"][0]["texts"] == ["Big Sale"]
+    assert poster["thinking"]
+    scene = running.json("enhance", "a fox in the snow", "--json")
+    assert (scene["rewritten"], scene["category"]) == (False, "CATEGORY_GENERAL")
+
+
+def test_generate_draws_what_the_enhancer_made_of_the_request(running, tmp_path):
+    command = ("generate", "a fox", "--enhance", "on", "--n", "1", "--json", "--out", str(tmp_path), *SHORT)
+    record = running.json(*command)
+    assert record["enhanced"]["rewritten"]
+    assert "fox" in record["enhanced"]["request"]
+    assert record["usage"]["stage_seconds"]["enhance"] > 0
+    assert len(record["images"]) == 1
 
 
 def test_size_and_transparency_reach_the_picture(running, tmp_path):
