@@ -200,7 +200,8 @@ class _TurnWork:
     @property
     def _wanted(self) -> int:
         """Pictures the client asked for by number, or that the enhancer described; 0: the planner decides."""
-        described = len(self.turn.enhanced.descriptions) if self.turn.enhanced else 0
+        enhanced = self.turn.enhanced
+        described = len(enhanced.descriptions) if enhanced and enhanced.rewritten else 0
         return self.options.image_count or (described if described > 1 else 0)
 
     @property

@@ -6,7 +6,8 @@ request determines of it, and nothing is asked of what it leaves open, so that n
 request that passes through keeps its words, its noise and so its picture; it is painted once.
 
 Only scenes are painted: the visualizer has never been shown letters, so posters, charts and screens fail on
-both sides and say nothing. Of the activated categories that leaves storyboards, diagrams and knowledge;
+both sides and say nothing. Of the activated categories that leaves storyboards and knowledge: the steps of a
+how-to (a diagram) are the enhancer's choice, its request names nothing that could be looked for.
 `general` is what must not lose, `general rewritten` is what a caller gets who forces it. Of a series the
 first two pictures are painted, each by itself.
 """
@@ -38,7 +39,7 @@ from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.sampling import SamplerConfig
 
-GROUPS = ("storyboard", "diagram", "knowledge", "general", "general rewritten")
+GROUPS = ("storyboard", "knowledge", "general", "general rewritten")
 MOST_OF_A_SERIES = 2
 BATCH = 20
 
