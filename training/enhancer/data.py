@@ -5,7 +5,8 @@
 is a pure function of the generator. T2I > T2S = TI2S > I2I, as the report says; what no rewrite helps (chat,
 questions, compositions, double meanings) is asked too, since a service hears all that a user says. A row is
 for SFT or for RL by the hash of its request, so that no prompt is in both; splits are the world's, by
-composition. A request that names what no caption of the world can repeat (a fox called Pip) is left out.
+composition. A request whose own answer could not repeat what is meant literally (a fox called Pip, "it is 19
+now") is left out.
 """
 
 import hashlib
@@ -79,7 +80,7 @@ def sample_row(
         row = _MAKERS[chosen](talk)
         if row is None or role not in (None, role_of(row.request)):
             continue
-        if not row.result.descriptions or not lost(row.request, row.result):
+        if not lost(row.request, row.result):
             return row
 
 
