@@ -83,7 +83,7 @@ def test_enhance_rewrites_a_poster_and_leaves_a_scene_alone(running):
 
 
 def test_generate_draws_what_the_enhancer_made_of_the_request(running, tmp_path):
-    command = ("generate", "a fox", "--enhance", "on", "--n", "1", "--json", "--out", str(tmp_path), *SHORT)
+    command = ("generate", "a fox", "--enhance", "fast", "--n", "1", "--json", "--out", str(tmp_path), *SHORT)
     record = running.json(*command)
     assert record["enhanced"]["rewritten"]
     assert "fox" in record["enhanced"]["request"]

@@ -89,7 +89,8 @@ def test_flags_reach_the_request(enhancer: FakeEnhancer, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--n", "-1"], "--n"),
+        (["--n", "0"], "--n"),
+        (["--n", "13"], "--n"),
         (["--ref", "no-such-file.png"], "no-such-file.png"),
         (["--task", "t2v"], "task"),
     ],

@@ -61,7 +61,7 @@ def test_flags_reach_the_request(planner, tmp_path):
         planner, tmp_path, "--json", "--size", "160x96", "--n", "2",
         "--palette", "#ff0000:0.6,#00FF00:0.4",
         "--background", "transparent", "--ref", str(reference), "--ref", str(reference), "--steps", "4",
-        "--guidance", "3.5", "--enhance", "on",
+        "--guidance", "3.5", "--enhance", "quality",
         "--options", '{"temperature": 0.5, "think": "THINK_MODE_OFF"}',
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -77,6 +77,7 @@ def test_flags_reach_the_request(planner, tmp_path):
     assert (options.sampling.steps, options.sampling.guidance_scale) == (4, 3.5)
     assert (options.temperature, options.think) == (0.5, types_pb2.THINK_MODE_OFF)
     assert options.enhance.mode == types_pb2.EnhanceOptions.MODE_ON
+    assert options.enhance.variant == types_pb2.ENHANCER_VARIANT_QUALITY
     assert not options.previews, "nobody looks at previews under --json"
 
 

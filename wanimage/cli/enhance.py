@@ -32,6 +32,15 @@ class Variant(StrEnum):
     QUALITY = "quality"
 
 
+class Mode(StrEnum):
+    """When to rewrite, as a person types it."""
+
+    AUTO = "auto"
+    OFF = "off"
+    ON = "on"
+
+
+MODES = dict(zip(Mode, types_pb2.EnhanceOptions.Mode.values(), strict=True))
 TASKS = dict(zip(TaskName, jobs_pb2.Task.values(), strict=True))
 
 
@@ -40,9 +49,7 @@ async def enhance(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What you want to see.")],
     task: Annotated[TaskName, typer.Option(help="auto: decided from prompt and --ref.")] = TaskName.AUTO,
     variant: Annotated[Variant, typer.Option(help="quality reasons first.")] = Variant.FAST,
-    mode: Annotated[
-        options.Enhance, typer.Option(help="auto: rewrite only where it helps; on: in any case.")
-    ] = options.Enhance.AUTO,
+    mode: Annotated[Mode, typer.Option(help="auto: rewrite only where it helps; on: always.")] = Mode.AUTO,
     n: options.CountFlag = None,
     ref: options.RefFlag = None,
     json: Annotated[bool, typer.Option("--json", help="Print the EnhanceResult and nothing else.")] = False,
@@ -62,14 +69,16 @@ async def enhance(
 ) -> None:
     """Rewrite a prompt into a rich, structured description, or say why it is left as it is."""  # fmt: skip
     limits.check_prompt(prompt, "PROMPT")
+    if n is not None:
+        limits.check_range(n, 1, limits.MAX_OUTPUT_IMAGES, "--n")
     quality = variant is Variant.QUALITY
     request = enhancer_pb2.EnhanceRequest(
         task=TASKS[task],  # type: ignore[arg-type]
         prompt=prompt,
-        image_count=options.unsigned(n or 0, "--n", 2**32 - 1),
+        image_count=n or 0,
         references=[read_picture(path) for path in ref or []],
         options=types_pb2.EnhanceOptions(
-            mode=options.ENHANCE[mode],
+            mode=MODES[mode],  # type: ignore[arg-type]
             variant=types_pb2.ENHANCER_VARIANT_QUALITY if quality else types_pb2.ENHANCER_VARIANT_FAST,
         ),
     )

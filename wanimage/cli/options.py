@@ -74,20 +74,22 @@ class Enhance(StrEnum):
     """When the prompt enhancer rewrites, as a person types it."""
 
     AUTO = "auto"
-    ON = "on"
     OFF = "off"
+    FAST = "fast"
+    QUALITY = "quality"
 
 
 ENHANCE = {
-    Enhance.AUTO: pb.EnhanceOptions.MODE_UNSPECIFIED,
-    Enhance.ON: pb.EnhanceOptions.MODE_ON,
-    Enhance.OFF: pb.EnhanceOptions.MODE_OFF,
+    Enhance.AUTO: pb.EnhanceOptions(),
+    Enhance.OFF: pb.EnhanceOptions(mode=pb.EnhanceOptions.MODE_OFF),
+    Enhance.FAST: pb.EnhanceOptions(mode=pb.EnhanceOptions.MODE_ON, variant=pb.ENHANCER_VARIANT_FAST),
+    Enhance.QUALITY: pb.EnhanceOptions(mode=pb.EnhanceOptions.MODE_ON, variant=pb.ENHANCER_VARIANT_QUALITY),
 }
 EnhanceFlag = Annotated[
     Enhance,
     typer.Option(
         "--enhance",
-        help="Rewrite the request first. auto: only where it helps (lettering, layouts, series).",
+        help="Rewrite the request first. auto: where it helps; fast or quality: always.",
         rich_help_panel=TURN,
     ),
 ]
@@ -164,7 +166,7 @@ def turn_options(
     if guidance is not None:
         turn.sampling.guidance_scale = guidance
     if enhance is not Enhance.AUTO:
-        turn.enhance.mode = ENHANCE[enhance]
+        turn.enhance.CopyFrom(ENHANCE[enhance])
     if palette:
         turn.palette.CopyFrom(read_palette(palette))
     if background:
