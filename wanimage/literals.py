@@ -8,10 +8,11 @@ _WORDS = (
 QUOTED = re.compile(r'"([^"\n]*)"')
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 _COUNT = re.compile(rf"(?<![\w#.:/-])(?:{'|'.join(_WORDS)}|\d+(?:[.,:]\d+)*%?)(?![\w-])", re.IGNORECASE)
-_OF_PICTURES = re.compile(
-    r"\s+(?:\w+\s+)?(?:pictures?|pics?|images?|photos?|drawings?|illustrations?|panels?|steps?|entries)\b",
-    re.IGNORECASE,
+_PICTURES = (
+    r"(?:\w+\s+)?(?:pictures?|pics?|images?|photos?|drawings?|illustrations?|panels?|steps?|entries)\b"
 )
+_OF_PICTURES = re.compile(rf"\s+{_PICTURES}", re.IGNORECASE)
+_SERIES = re.compile(rf"(?<![\w#.:/-])({'|'.join(_WORDS)}|\d{{1,3}})(?:-|\s+){_PICTURES}", re.IGNORECASE)
 _NUMBERING = re.compile(r"(?:^|(?<=[.;:] )|(?<=\n))\d+[.)](?=\s)")
 _NAME = re.compile(r"(?<=[\w,;)] )(?!(?:Thanks?|That's|Take|Be|Can't|It|Make|Our|Please)\b)[A-Z][\w'-]+")
 """A capital within a sentence; not the words that begin one where its stop was left out."""
@@ -50,13 +51,11 @@ def kind_of(literal: str) -> str:
 
 def pictures_asked_for(prompt: str) -> int:
     """How many pictures, panels or steps a prompt asks for in so many words; 0 where it does not say."""
-    bare = QUOTED.sub('""', prompt)
-    for found in _COUNT.finditer(bare):
-        if _OF_PICTURES.match(bare, found.end()):
-            word = found[0].lower()
-            number = _WORDS.index(word) + 2 if word in _WORDS else int(word) if word.isdecimal() else 0
-            return number if number < 1000 else 0
-    return 0
+    found = _SERIES.search(QUOTED.sub('""', prompt))
+    if not found:
+        return 0
+    word = found[1].lower()
+    return _WORDS.index(word) + 2 if word in _WORDS else int(word)
 
 
 def repeated(literal: str, told: str, entries: int) -> bool:

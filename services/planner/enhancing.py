@@ -18,6 +18,10 @@ PATIENCE_SECONDS = {types_pb2.ENHANCER_VARIANT_QUALITY: 60.0}
 FAST_SECONDS = 10.0
 NOBODY = "no enhancer is running"
 
+OPEN = "a series, and nobody said of how many pictures: the planner decides"
+SERIAL = ("storyboard", "technical_diagram", "knowledge")
+"""Categories of several pictures."""
+
 Mode = types_pb2.EnhanceOptions
 
 
@@ -65,6 +69,13 @@ class Enhancing:
 def told(result: jobs_pb2.EnhanceResult, text: str, variant: int) -> events_pb2.PromptEnhanced:
     """The event of a result."""
     category = jobs_pb2.EnhanceResult.Category.Name(result.category).removeprefix("CATEGORY_").lower()
+    if result.rewritten and result.task in SINGLE and category in SERIAL and not result.common:
+        return events_pb2.PromptEnhanced(
+            category=category,
+            pass_through_reason=OPEN,
+            variant=variant,  # type: ignore[arg-type]
+            usage=result.usage,
+        )
     return events_pb2.PromptEnhanced(
         rewritten=result.rewritten,
         category="" if category == "unspecified" else category,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.planner.enhancing import NOBODY
+from services.planner.enhancing import NOBODY, OPEN
 from tests.conftest import eventually
 from tests.scripted import ScriptedEngine
 from tests.turns import FAMILY, Bench, open_bench
@@ -100,6 +100,23 @@ async def test_entries_of_a_series_stand_before_the_users_words(bench: Bench) ->
         frozenset({Tag.THINK}),
         frozenset({Tag.THINK, Tag.SERIES, Tag.IMAGINE}),
     ]
+
+
+async def test_a_story_of_nobody_knows_how_many_pictures_is_left_to_the_planner(bench: Bench) -> None:
+    async def answer(taken: TakenJob) -> jobs_pb2.EnhanceResult:
+        return jobs_pb2.EnhanceResult(
+            task=taken.job.enhance.task, category=jobs_pb2.EnhanceResult.CATEGORY_STORYBOARD,
+            rewritten=True, descriptions=[{"natural": "a fox"}],
+        )  # fmt: skip
+
+    engine = ScriptedEngine(f"Once.{FOX}Twice.{OWL}Thrice.")
+    log, job = await bench.start("Tell a story about a fox.")
+    async with enhancer(bench, answer):
+        history = await bench.finish(engine, job)
+    (event,) = await enhanced(bench, log.session_id)
+    assert (event.rewritten, event.category, event.pass_through_reason) == (False, "storyboard", OPEN)
+    assert asked(engine) == ["Tell a story about a fox."]
+    assert len(history.images) == 2
 
 
 @pytest.mark.parametrize("mode", [ON, 0])

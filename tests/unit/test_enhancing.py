@@ -128,6 +128,8 @@ def test_a_literal_that_is_not_repeated_is_lost(prompt: str, subject: str, missi
         ("Draw three pictures of a fox", 3),
         ("how to bake bread, 4 steps", 4),
         ("THREE NEW IMAGES", 3),
+        ("Tell a three-picture story about a fox", 3),
+        ("a 4-panel comic", 4),
         ("three foxes", 0),
         ('a poster that says "three pictures"', 0),
         ("draw 12.5 pictures", 0),
