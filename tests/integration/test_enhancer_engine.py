@@ -76,13 +76,16 @@ async def test_the_quality_variant_reasons_first_and_is_heard_while_it_does(engi
 
 
 async def test_words_it_cannot_spell_are_tried_again_letter_by_letter(engine: EnhancerEngine) -> None:
-    prompt = 'a pie chart titled "Zürich Budget": rent 50%, food 30%, fun 20%'
-    answer = await answered(engine, "t2i", 1, prompt)
-    assert answer.tries == 2
-    if answer.result is None:
-        assert "would lose" in answer.reason
-    else:
-        assert not lost(prompt, answer.result)
+    again = []
+    for title in ("Zürich Budget", "xqzzt vlorp blenk ghurf", "日本語 テスト", "Ωμέγα ✿ ĸþð"):
+        prompt = f'a pie chart titled "{title}": rent 50%, food 30%, fun 20%'
+        answer = await answered(engine, "t2i", 1, prompt)
+        if answer.result is None:
+            assert "would lose" in answer.reason
+        else:
+            assert not lost(prompt, answer.result)
+        again.append(answer.tries == 2 and answer.result is not None)
+    assert any(again)
 
 
 @pytest.mark.parametrize(
