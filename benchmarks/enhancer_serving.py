@@ -36,7 +36,7 @@ from wanimage import images
 from wanimage.cli import background
 from wanimage.cli.stackfile import Stack
 from wanimage.cli.up import choose
-from wanimage.enhancejobs import SERIES, SINGLE
+from wanimage.enhancejobs import SERIES, SINGLE, changes
 from wanimage.enhancing import CATEGORIES, Description, Result, written
 from wanimage.rpc import channel
 from wanimage.v1 import enhancer_pb2, enhancer_pb2_grpc, jobs_pb2, types_pb2
@@ -86,8 +86,7 @@ def text_of(result: jobs_pb2.EnhanceResult) -> str:
         Description(each.subject, background=each.background, style=each.style)
         for each in result.descriptions
     )
-    own = (result.difference,) if result.difference else tuple(result.differences)
-    return written(Result(word, found, result.common, own))
+    return written(Result(word, found, result.common, tuple(changes(result))))
 
 
 async def speed(stub: enhancer_pb2_grpc.EnhancerServiceStub, count: int) -> dict[str, dict[str, float]]:

@@ -24,6 +24,17 @@ def task_of(prompt: str, referring: bool, asked: int = 0) -> tuple[int, int]:
     return (SERIES if count > 1 else SINGLE)[referring], count
 
 
+def category_word(result: jobs_pb2.EnhanceResult) -> str:
+    """The category as events, metrics and people have it, "text_rendering"; empty where none was decided."""
+    word = jobs_pb2.EnhanceResult.Category.Name(result.category).removeprefix("CATEGORY_").lower()
+    return "" if word == "unspecified" else word
+
+
+def changes(result: jobs_pb2.EnhanceResult) -> list[str]:
+    """What changes of the references, one a picture, whichever field the task has it in."""
+    return [result.difference] if result.difference else list(result.differences)
+
+
 def enhance_job(
     task: int,
     count: int,

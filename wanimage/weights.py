@@ -16,6 +16,10 @@ FORMAT = 1
 """Version of the manifest's layout."""
 
 
+PLANNERS = ("planner", "understanding")
+"""The first of these parts that a family has plans; it is what an enhancer adapts."""
+
+
 class WeightsError(RuntimeError):
     """The family folder cannot be used; says which file and what to do."""
 
@@ -53,8 +57,8 @@ class Family:
 
     @property
     def planner(self) -> Path:
-        """Folder of the planner's model: part `planner` where the family has one, else `understanding`."""
-        return self.path / ("planner" if "planner" in self.parts else "understanding")
+        """Folder of the planner's model: the first part of PLANNERS that the family has."""
+        return self.path / next((part for part in PLANNERS if part in self.parts), PLANNERS[-1])
 
     @property
     def parts(self) -> frozenset[str]:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from services.enhancer.service import add_front
 from wanimage import serve
+from wanimage.weights import PLANNERS
 
 
 @asynccontextmanager
@@ -20,16 +21,13 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
         yield [serve.Work("enhance", worker.enhance, SLOTS)]
 
 
-BASES = ("planner", "understanding")
-"""The first of them that the family has is what the adapter adapts."""
-
 SERVICE = serve.Service(
     name="enhancer",
     grpc_name="wanimage.v1.EnhancerService",
     add_front=add_front,
     open_worker=open_worker,
-    worker_parts=(*BASES, "enhancer"),
-    front_parts=BASES,
+    worker_parts=(*PLANNERS, "enhancer"),
+    front_parts=PLANNERS,
 )
 
 if __name__ == "__main__":

@@ -5,19 +5,17 @@ Greedy, so that equal requests get equal answers. Knows neither gRPC nor the bus
 
 import codecs
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wanimage import tokens
-from wanimage.decoding import Sampling, Segment, StopReason, TokenDelta, lark
+from wanimage.decoding import Decoder, Sampling, Segment, StopReason, TokenDelta, lark
 from wanimage.enhancing import Result, asked, grammar, lost, read, thoughts
 from wanimage.errors import InvalidInput
 from wanimage.literals import spelt
-from wanimage.tokens import Vocabulary
 
 MOST_THOUGHTS = 512
 """Tokens of reasoning; what is longer is cut off, and the answer begins."""
@@ -27,27 +25,6 @@ LEAST_ROOM = 64
 """Tokens that an answer needs at least."""
 
 OnThinking = Callable[[str], Awaitable[None]]
-
-
-class Model(Protocol):
-    """What decodes: `wanimage.decoding.Decoder`."""
-
-    vocabulary: Vocabulary
-
-    @property
-    def window(self) -> int: ...
-
-    def count_tokens(self, context: Sequence[Segment]) -> int: ...
-
-    def decode(
-        self,
-        context: Sequence[Segment],
-        sampling: Sampling,
-        *,
-        stop: Sequence[int | str],
-        request_id: str,
-        grammar: str | None = None,
-    ) -> AsyncIterator[TokenDelta]: ...
 
 
 @dataclass(frozen=True)
@@ -86,7 +63,7 @@ class Answer:
 class EnhancerEngine:
     """Answers requests with one model, several at a time."""
 
-    model: Model
+    model: Decoder
 
     async def enhance(self, ask: Ask, request_id: str, on_thinking: OnThinking | None = None) -> Answer:
         """Decide the category; rewrite, or pass through with a reason.

@@ -1,7 +1,7 @@
 """EnhancerService: checks what a client sends, hands the work to the bus, streams thoughts and a result."""
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import grpc
@@ -11,6 +11,7 @@ from wanimage.enhancejobs import SERIES, SINGLE, count_of, enhance_job, task_of
 from wanimage.enhancing import MOST_ENTRIES
 from wanimage.errors import FamilyMismatch, InvalidInput
 from wanimage.jobs import make_job
+from wanimage.rpc.relaying import relayed
 from wanimage.serve import Ground
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import check_uploads, store_upload
@@ -70,30 +71,18 @@ class EnhancerService(enhancer_pb2_grpc.EnhancerServiceServicer):
 
     async def _followed(self, job: jobs_pb2.Job) -> AsyncIterator[enhancer_pb2.EnhanceResponse]:
         """What a job thinks, as it thinks it, and what it comes to."""
-        heard: asyncio.Queue[str] = asyncio.Queue()
-
-        async def keep(progress: jobs_pb2.JobProgress) -> None:
-            heard.put_nowait(progress.thinking)
-
-        working = asyncio.create_task(self.ground.jobs.run(job, keep))
         told = ""
-        try:
-            while not working.done():
-                waiting = asyncio.create_task(heard.get())
-                await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                if not waiting.done():
-                    waiting.cancel()
-                elif len(waiting.result()) > len(told):
-                    yield enhancer_pb2.EnhanceResponse(think_delta=waiting.result()[len(told) :])
-                    told = waiting.result()
-            result = (await working).enhance
-            # Progress may be lost, or the result be an earlier one: what was not told is told now.
-            if rest := result.thinking[len(told) :]:
-                yield enhancer_pb2.EnhanceResponse(think_delta=rest)
-            yield enhancer_pb2.EnhanceResponse(result=result)
-        finally:
-            working.cancel()
-            await asyncio.wait({working})
+        async with aclosing(relayed(lambda keep: self.ground.jobs.run(job, keep))) as answers:
+            async for answer in answers:
+                # Progress may be lost, or the result be an earlier one: what was not told is told with it.
+                thinking = (
+                    answer.enhance.thinking if isinstance(answer, jobs_pb2.JobResult) else answer.thinking
+                )
+                if len(thinking) > len(told):
+                    yield enhancer_pb2.EnhanceResponse(think_delta=thinking[len(told) :])
+                    told = thinking
+                if isinstance(answer, jobs_pb2.JobResult):
+                    yield enhancer_pb2.EnhanceResponse(result=answer.enhance)
 
 
 def settled(request: enhancer_pb2.EnhanceRequest) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from wanimage import images, metrics, spans
 from wanimage.blobs import Blobs
 from wanimage.conditions import COLORS, PLACES
 from wanimage.enhancing import CATEGORIES, MOST_ENTRIES, TASKS, Description
-from wanimage.errors import InvalidInput
 from wanimage.limits import MAX_COLORS, MAX_INPUT_IMAGES, check_prompt, check_range, is_hex
 from wanimage.takenjob import TakenJob
 from wanimage.v1 import jobs_pb2, types_pb2
@@ -65,9 +64,7 @@ class EnhanceWorker:
         check_prompt(job.prompt, "enhance.prompt")
         check_range(job.image_count, 1, MOST_ENTRIES, "enhance.image_count")
         check_range(job.task, 1, len(TASKS), "enhance.task")
-        if len(job.references) > MAX_INPUT_IMAGES:
-            problem = f"{len(job.references)} pictures, the limit is {MAX_INPUT_IMAGES}"
-            raise InvalidInput("enhance.references", problem, "send the most telling ones")
+        check_range(len(job.references), 0, MAX_INPUT_IMAGES, "enhance.references")
         data = await asyncio.gather(*(self.blobs.get(taken.tenant, each) for each in job.references))
         pixels = [
             await asyncio.to_thread(images.decode, each, f"enhance.references[{index}]")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.planner.service import add_front
 from wanimage import serve
+from wanimage.weights import PLANNERS
 
 SLOTS = 24
 """Turns held at once. vLLM decodes 16 together, but one that waits for its picture decodes nothing, and a
@@ -30,16 +31,13 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
             watching.cancel()
 
 
-PARTS = ("planner", "understanding")
-"""The first of them that the family has is the planner's model."""
-
 SERVICE = serve.Service(
     "planner",
     "wanimage.v1.PlannerService",
     add_front,
     open_worker,
-    worker_parts=PARTS,
-    front_parts=PARTS,
+    worker_parts=PLANNERS,
+    front_parts=PLANNERS,
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ user's words as they are, and the log says so.
 from dataclasses import dataclass
 
 from services.planner.history import History
-from wanimage.enhancejobs import SINGLE, enhance_job, task_of
+from wanimage.enhancejobs import SINGLE, category_word, changes, enhance_job, task_of
 from wanimage.errors import WanError
 from wanimage.jobs import Jobs, make_job
 from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
@@ -68,7 +68,7 @@ class Enhancing:
 
 def told(result: jobs_pb2.EnhanceResult, text: str, variant: int) -> events_pb2.PromptEnhanced:
     """The event of a result."""
-    category = jobs_pb2.EnhanceResult.Category.Name(result.category).removeprefix("CATEGORY_").lower()
+    category = category_word(result)
     if result.rewritten and result.task in SINGLE and category in SERIAL and not result.common:
         return events_pb2.PromptEnhanced(
             category=category,
@@ -78,11 +78,11 @@ def told(result: jobs_pb2.EnhanceResult, text: str, variant: int) -> events_pb2.
         )
     return events_pb2.PromptEnhanced(
         rewritten=result.rewritten,
-        category="" if category == "unspecified" else category,
+        category=category,
         descriptions=[each.natural for each in result.descriptions],
         pass_through_reason=result.pass_through_reason,
         common=result.common,
-        differences=[*([result.difference] if result.difference else []), *result.differences],
+        differences=changes(result),
         variant=variant,  # type: ignore[arg-type]
         request=request_of(result, text),
         usage=result.usage,

@@ -5,6 +5,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import grpc
@@ -15,13 +16,11 @@ from wanimage import limits, rpc
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.jobs import make_job
+from wanimage.rpc.relaying import relayed
 from wanimage.serve import Ground
 from wanimage.uploads import Upload, check_uploads, encode_job, store_upload
 from wanimage.v1 import jobs_pb2, types_pb2, visualizer_pb2, visualizer_pb2_grpc
 from wanimage.weights import Family
-
-MAX_UNREAD_PROGRESS = 8
-"""Progress messages kept for a client that reads slowly; older ones are dropped."""
 
 OnProgress = Callable[[jobs_pb2.JobProgress], Awaitable[None]]
 
@@ -46,27 +45,13 @@ class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
         caller = rpc.caller(context)
         call = _Call(self.ground, caller.tenant, caller.seconds_left)
         grid = check_request(request, self.ground.family, self.prompts)
-        progress: asyncio.Queue[jobs_pb2.JobProgress] = asyncio.Queue()
-
-        async def keep(message: jobs_pb2.JobProgress) -> None:
-            if progress.qsize() >= MAX_UNREAD_PROGRESS:
-                progress.get_nowait()
-            progress.put_nowait(message)
-
-        drawing = asyncio.create_task(call.draw(request, grid, keep))
-        try:
-            while not drawing.done():
-                waiting = asyncio.create_task(progress.get())
-                await asyncio.wait({drawing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                if waiting.done():
-                    yield visualizer_pb2.RenderResponse(progress=waiting.result())
+        drawing = relayed(lambda keep: call.draw(request, grid, keep))
+        async with aclosing(drawing) as answers:
+            async for answer in answers:
+                if isinstance(answer, jobs_pb2.JobProgress):
+                    yield visualizer_pb2.RenderResponse(progress=answer)
                 else:
-                    waiting.cancel()
-            yield visualizer_pb2.RenderResponse(output=await drawing)
-        finally:
-            # The caller may have left: its jobs end with it.
-            drawing.cancel()
-            await asyncio.wait({drawing})
+                    yield visualizer_pb2.RenderResponse(output=answer)
 
 
 def check_request(

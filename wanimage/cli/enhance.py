@@ -12,6 +12,7 @@ from rich.text import Text
 from wanimage import limits
 from wanimage.cli import connecting, options, report, stackfile
 from wanimage.cli.options import read_picture
+from wanimage.enhancejobs import category_word, changes
 from wanimage.v1 import enhancer_pb2, enhancer_pb2_grpc, jobs_pb2, types_pb2
 
 
@@ -67,7 +68,7 @@ async def enhance(
     timeout: options.TimeoutFlag = options.TIMEOUT,
     data_dir: options.DataDirFlag = None,
 ) -> None:
-    """Rewrite a prompt into a rich, structured description, or say why it is left as it is."""  # fmt: skip
+    """Rewrite a prompt into a rich, structured description, or say why it is left as it is."""
     limits.check_prompt(prompt, "PROMPT")
     if n is not None:
         limits.check_range(n, 1, limits.MAX_OUTPUT_IMAGES, "--n")
@@ -115,8 +116,7 @@ def record(result: jobs_pb2.EnhanceResult) -> dict[str, Any]:
 
 def shown(result: jobs_pb2.EnhanceResult) -> Text:
     """For people: category, then what a painter would be told."""
-    category = jobs_pb2.EnhanceResult.Category.Name(result.category).removeprefix("CATEGORY_").lower()
-    lines = [Text(category.replace("_", " "), "bold")]
+    lines = [Text((category_word(result) or "unspecified").replace("_", " "), "bold")]
     if result.thinking:
         lines.insert(0, Text())
     if not result.rewritten:
@@ -126,7 +126,6 @@ def shown(result: jobs_pb2.EnhanceResult) -> Text:
         lines.append(Text(f"{number}. {each.natural}" if several else each.natural))
     if result.common:
         lines.append(Text.assemble(("stays    ", "dim"), result.common))
-    changes = [result.difference] if result.difference else result.differences
-    lines += [Text.assemble(("changes  ", "dim"), each) for each in changes]
+    lines += [Text.assemble(("changes  ", "dim"), each) for each in changes(result)]
     lines.append(Text(f"{result.usage.generated_tokens} tokens, {result.usage.seconds:.2f} s", "dim"))
     return Text("\n").join(lines)

@@ -158,11 +158,11 @@ def turn_options(
         width, height = _pair(aspect, ":", "--aspect", "WIDTH:HEIGHT, e.g. 16:9")
         turn.size.aspect.CopyFrom(pb.AspectRatio(width=width, height=height))
     if count is not None:
-        turn.image_count = unsigned(count, "--n", 2**32 - 1)
+        turn.image_count = _unsigned(count, "--n", 2**32 - 1)
     if seed is not None:
-        turn.sampling.seed = unsigned(seed, "--seed", 2**64 - 1)
+        turn.sampling.seed = _unsigned(seed, "--seed", 2**64 - 1)
     if steps is not None:
-        turn.sampling.steps = unsigned(steps, "--steps", 2**32 - 1)
+        turn.sampling.steps = _unsigned(steps, "--steps", 2**32 - 1)
     if guidance is not None:
         turn.sampling.guidance_scale = guidance
     if enhance is not Enhance.AUTO:
@@ -247,8 +247,7 @@ def _pair(text: str, separator: str, flag: str, form: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def unsigned(value: int, flag: str, largest: int) -> int:
-    """A number that its field can hold. Raises BadInput."""
+def _unsigned(value: int, flag: str, largest: int) -> int:
     # Only what the field cannot hold is refused here; limits.py knows the range.
     if not 0 <= value <= largest:
         raise BadInput(f"{flag}: {value} is out of range; `--help` gives the range")

@@ -1,0 +1,41 @@
+"""What a front streams while a job is worked on: its progress, then its result."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from wanimage.v1.jobs_pb2 import JobProgress
+
+MAX_UNREAD = 8
+"""Progress messages kept for a client that reads slowly; older ones are dropped."""
+
+Result = TypeVar("Result")
+
+
+async def relayed(
+    work: Callable[[Callable[[JobProgress], Awaitable[None]]], Coroutine[Any, Any, Result]],
+) -> AsyncGenerator[JobProgress | Result, None]:
+    """The progress that `work` reports to the function it is given, and last what it returns.
+
+    Raises what it raises. Close it (`contextlib.aclosing`): the caller may have left, and its jobs end then.
+    """
+    unread: asyncio.Queue[JobProgress] = asyncio.Queue()
+
+    async def keep(progress: JobProgress) -> None:
+        if unread.qsize() >= MAX_UNREAD:
+            unread.get_nowait()
+        unread.put_nowait(progress)
+
+    working = asyncio.create_task(work(keep))
+    try:
+        while not working.done():
+            waiting = asyncio.create_task(unread.get())
+            await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                yield waiting.result()
+            else:
+                waiting.cancel()
+        yield await working
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
