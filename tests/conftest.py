@@ -6,9 +6,11 @@ skips the test on a laptop and fails it where CI=true.
 """
 
 import asyncio
+import gc
+import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--scale", choices=SCALES, default="slice",
         help="how much the fault and fuzz suites do: what `make test` has time for, or all of it",
     )  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    # A traceback is laid out with the parser of Python, and a destructor that parses, too, while that runs
+    # (one that logs an exception does) breaks Python 3.11's (its issue 106905): the run would end there, with
+    # no word of what failed.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_stays() -> Iterator[None]:
+    """A handler that a command installs writes to what this test sees as stderr, which then is closed."""
+    before = list(logging.root.handlers)
+    yield
+    for handler in logging.root.handlers[:]:
+        if handler not in before and type(handler) is logging.StreamHandler:
+            logging.root.removeHandler(handler)
 
 
 for _name in [each for each in os.environ if each.startswith("WAN_")]:

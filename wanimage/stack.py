@@ -11,6 +11,7 @@ one data directory:
 
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -33,6 +34,8 @@ STOP_SECONDS = 3.0
 with everything already on disk, so it is usually killed."""
 POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 15
+FIRST_PORT = 20_000
+"""Ports are looked for from here on."""
 NATS_MAX_PAYLOAD = 1024 * 1024
 """Bytes; NATS' own default, written out because previews and events are cut to fit it."""
 
@@ -54,15 +57,32 @@ def find_binary(name: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different TCP ports of 127.0.0.1 that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """`count` different TCP ports of 127.0.0.1 that were free a moment ago.
+
+    Below those that the system gives to connections that go out: one of these, made before a server begins to
+    listen, would take its port away.
+    """
+    found: list[int] = []
+    last = max(_first_ephemeral(), FIRST_PORT + 10_000)
+    candidates = random.SystemRandom().sample(range(FIRST_PORT, last), k=20 * count)
+    for port in candidates:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                trial.bind(("127.0.0.1", port))
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise StackError(
+        f"only {len(found)} of {len(candidates)} ports are free, {count} are needed; end something"
+    )
+
+
+def _first_ephemeral() -> int:
+    """The first port of outgoing connections."""
+    with suppress(OSError, ValueError):
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return 32768  # Linux's default
 
 
 class Server(ABC):

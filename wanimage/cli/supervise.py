@@ -42,7 +42,8 @@ class Process:
 
     part: Part
     command: list[str]
-    environment: dict[str, str]
+    environment: Callable[[], dict[str, str]]
+    """What is added to this process's own; asked before every life."""
     probe: Callable[[], Awaitable[bool]]
     stop_seconds: float
     changed: Callable[[], None]
@@ -107,7 +108,7 @@ class Process:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                env=os.environ | self.environment,
+                env=os.environ | self.environment(),
                 # Ctrl-C goes to a terminal's whole group; when and in which order children end we say.
                 start_new_session=True,
             )

@@ -151,7 +151,7 @@ class Supervisor:
                 log = server.log_path
                 address = self.local.nats.url if name == "nats" else self.local.s3.endpoint
             elif name not in SERVERS:
-                address = f"127.0.0.1:{port_for(name)}"
+                address = still_free(f"127.0.0.1:{PORTS.get(name) or local.free_ports(1)[0]}")
             self.stack.parts[name] = Part(name, address, str(log))
             if name in PORTS:
                 self.stack.parts[name].metrics = f"127.0.0.1:{local.free_ports(1)[0]}"
@@ -170,19 +170,24 @@ class Supervisor:
 
     def _process(self, name: str) -> supervise.Process:
         part = self.stack.parts[name]
-        port = part.address.rpartition(":")[2]
         probe = supervise.serving if name in PORTS else supervise.accepting
-        environment = {**self.stack.environment, "WAN_HOST": "127.0.0.1", "WAN_PORT": port}
-        if part.metrics:
-            environment["WAN_METRICS_PORT"] = part.metrics.rpartition(":")[2]
         return supervise.Process(
             part,
             command=[sys.executable, "-m", f"services.{name}"],
-            environment=environment,
+            environment=lambda: self.environment_of_life(part),
             probe=lambda: probe(part.address),
             stop_seconds=Settings().drain_seconds + GRACE_SECONDS,
             changed=self._changed,
         )
+
+    def environment_of_life(self, part: Part) -> dict[str, str]:
+        """The settings of a service for its next life, with ports that are still free."""
+        # Since they were chosen, a connection that goes out may have been given one of them.
+        part.address, part.metrics = still_free(part.address), still_free(part.metrics)
+        ports = {"WAN_PORT": part.address.rpartition(":")[2]}
+        if part.metrics:
+            ports["WAN_METRICS_PORT"] = part.metrics.rpartition(":")[2]
+        return {**self.stack.environment, "WAN_HOST": "127.0.0.1", **ports}
 
     async def _start_server(self, name: str) -> None:
         assert self.local is not None
@@ -282,13 +287,15 @@ def environment_of(servers: local.LocalStack, names: list[str]) -> dict[str, str
     return {key: value for key, value in servers.environment.items() if key.startswith(prefixes)}
 
 
-def port_for(service: str) -> int:
-    """The service's own port, or a free one when that is taken."""
-    port = PORTS.get(service, 0)
+def still_free(address: str) -> str:
+    """The address, or one on another port of this machine where its own is taken; empty stays empty."""
+    if not address:
+        return address
+    host, _, port = address.rpartition(":")
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind(("127.0.0.1", port))
+            trial.bind((host, int(port)))
         except OSError:
-            return local.free_ports(1)[0]
-        return int(trial.getsockname()[1])
+            return f"{host}:{local.free_ports(1)[0]}"
+    return address
