@@ -7,10 +7,11 @@ import pytest
 
 from training.enhancer.data import Row
 from training.enhancer.pictures import Painted, determined, held_out, judge, summary
-from training.visualizer.tasks import BASE, Shot
+from training.visualizer.tasks import BASE
 from training.world.report import Finding, Report
 from training.world.scenes.render import render
 from training.world.scenes.scene import Scene
+from training.world.tasks.sample import Frame
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_nothing_is_asked_that_the_request_leaves_open() -> None:
 
 def _painted(passed: bool, prompt: str) -> Painted:
     report = Report((Finding("object", "fox", passed, ""),), 0.0)
-    return Painted(Shot(Scene(()), BASE, prompt), np.zeros((8, 8, 4), np.uint8), report)
+    return Painted(Frame(Scene(()), BASE, prompt), np.zeros((8, 8, 4), np.uint8), report)
 
 
 def test_the_gain_is_paired_and_counts_the_prompts_that_changed() -> None:

@@ -31,10 +31,11 @@ from training.understanding.evaluation.report import compact, machine
 from training.vae.export import load as load_vae
 from training.visualizer.sample import Painter
 from training.visualizer.sheet import contact_sheet
-from training.visualizer.tasks import BASE, Shot, Task
+from training.visualizer.tasks import BASE, Task
 from training.world.report import Report
 from training.world.scenes.scene import Background, ObjectSpec, Scene, make_spec
 from training.world.scenes.verify import verify
+from training.world.tasks.sample import Frame
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.sampling import SamplerConfig
@@ -58,7 +59,7 @@ class Ask:
 class Painted:
     """One picture and the verdict on what the request determines."""
 
-    shot: Shot
+    frame: Frame
     picture: np.ndarray
     report: Report
 
@@ -125,7 +126,7 @@ def paint(painter: Painter, prompts: Sequence[str], sampler: SamplerConfig) -> l
     """A base picture a prompt; equal places in the list have equal noise."""
     found = []
     for first in range(0, len(prompts), BATCH):
-        tasks = [Task((Shot(Scene(()), BASE, prompt),)) for prompt in prompts[first : first + BATCH]]
+        tasks = [Task((Frame(Scene(()), BASE, prompt),)) for prompt in prompts[first : first + BATCH]]
         found += [pictures[0] for pictures in painter.paint(tasks, sampler, seed=first * 100)]
     return found
 
@@ -137,7 +138,7 @@ def compared(painter: Painter, some: Sequence[Ask], sampler: SamplerConfig) -> l
     better = paint(painter, [ask.prompt for ask in some], sampler) if any(changed) else raw
     pairs = []
     for ask, before, after, other in zip(some, raw, better, changed, strict=True):
-        shots = (Shot(Scene(()), BASE, ask.row.request), Shot(Scene(()), BASE, ask.prompt))
+        shots = (Frame(Scene(()), BASE, ask.row.request), Frame(Scene(()), BASE, ask.prompt))
         first = Painted(shots[0], before, judge(ask.row, ask.index, before))
         second = Painted(shots[1], after, judge(ask.row, ask.index, after)) if other else first
         pairs.append((first, second))
@@ -152,7 +153,7 @@ def summary(pairs: Sequence[tuple[Painted, Painted]]) -> dict[str, object]:
     return {
         "pictures": len(pairs), "raw": raw, "enhanced": enhanced,
         "gain": [round(100 * each, 1) for each in paired(gains)],
-        "changed": sum(a.shot.prompt != b.shot.prompt for a, b in pairs),
+        "changed": sum(a.frame.prompt != b.frame.prompt for a, b in pairs),
     }  # fmt: skip
 
 
@@ -175,11 +176,11 @@ def main() -> None:
     eyes = Understanding.load(arguments.family / "understanding")
     painter = Painter(eyes, Mot.load(arguments.family), load_vae(arguments.family))
     found: dict[str, object] = {}
-    shown: list[tuple[Task, tuple[Painted, Painted]]] = []
+    shown: list[tuple[Painted, Painted]] = []
     for group in arguments.group or GROUPS:
         pairs = compared(painter, asks(planner, held_out(group, arguments.n)), SamplerConfig())
         found[group] = summary(pairs)
-        shown += [(Task(()), pair) for pair in [p for p in pairs if p[0] is not p[1]][:9]]
+        shown += [pair for pair in pairs if pair[0] is not pair[1]][:9]
         print(group, json.dumps(found[group]), flush=True)
     found |= {
         "requests": arguments.n, "machine": machine(), "date": date.today().isoformat(),
@@ -187,7 +188,11 @@ def main() -> None:
     }  # fmt: skip
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.with_suffix(".json").write_text(compact(found))
-    contact_sheet(shown, arguments.out.with_suffix(".png"))
+    tiles = [
+        (Task(tuple(p.frame for p in pair)), [p.picture for p in pair], [p.report for p in pair])
+        for pair in shown
+    ]
+    contact_sheet(tiles, arguments.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

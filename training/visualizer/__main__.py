@@ -1,34 +1,41 @@
-"""`python -m training.visualizer --out runs/nano/visualizer --export weights/nano [--resume] [--steps N]`.
+"""`python -m training.visualizer --out runs/nano/visualizer --export weights/nano [--resume] [--stage NAME]`.
 
-Needs the frozen parts in the family folder: understanding/ and vae.*, made by the two stages before.
-Two and a half hours on two cores at the nano size; a checkpoint every few minutes.
+Needs the frozen parts in the family folder: understanding/ and vae.*, made by the two stages of the recipe
+before it. A size is a list of stages (`config.py`). Each has its folder under `--out` and starts from what
+the one before it reached; `--start` names a folder with the mot.safetensors that the first one continues.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from training import manifest
 from training.loop import LoopState, begun_precision, faster_precision, plot_losses, train
 from training.vae.export import load as load_vae
-from training.visualizer.config import VisualizerTraining
+from training.visualizer.config import SIZES, VisualizerTraining
 from training.visualizer.data import Batches
 from training.visualizer.export import export
+from training.visualizer.kept import Kept
 from training.visualizer.loss import channel_weights, visualizer_loss
 from wanimage.models.attention import Backend
 from wanimage.models.mot import Mot, init_from_understanding
 from wanimage.models.understanding import Understanding
 
 log = logging.getLogger("training.visualizer")
-GOLDEN_STEPS = 3
+Lineage = dict[str, Any]
+"""One stage: its config, step and loss, and the lineage of what came before."""
 
 
 def main() -> None:
@@ -39,31 +46,26 @@ def main() -> None:
         "--family", type=Path, default=Path("weights/nano"), help="folder of the frozen parts"
     )
     parser.add_argument("--export", type=Path, help="folder that gets the averaged weights at every save")
-    parser.add_argument("--size", choices=["nano", "tiny", "paper"], default="nano")
-    parser.add_argument("--steps", type=int, help="optimiser steps; the decay of the rate follows")
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="folder with an earlier stage's mot.safetensors to go on from, without easy scenes",
-    )
-    parser.add_argument("--seed", type=int, help="of weights, data and noise; another one for a later stage")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    parser.add_argument("--size", choices=list(SIZES), default="nano")
+    parser.add_argument("--stage", help="run this stage alone, instead of all in turn")
+    parser.add_argument("--steps", type=int, help="optimiser steps of each stage; the decay follows")
+    parser.add_argument("--start", type=Path, help="folder with weights that the first stage goes on from")
+    parser.add_argument("--seed", type=int, help="of weights, data and noise")
+    parser.add_argument("--balance", type=Path, help="rows.json of an evaluation: what fails is asked more")
+    parser.add_argument("--kept", type=Path, default=Path("runs/drawn"), help="folder of what was drawn")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoints in --out")
     parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    config: VisualizerTraining = getattr(VisualizerTraining, arguments.size)()
-    if arguments.steps:
-        config = replace(config, loop=replace(config.loop, steps=arguments.steps))
-    if arguments.seed is not None:
-        loop, data = replace(config.loop, seed=arguments.seed), replace(config.data, seed=arguments.seed)
-        config = replace(config, loop=loop, data=data)
-    if arguments.start:
-        config = replace(config, data=replace(config.data, easy_steps=0))
+    stages = SIZES[arguments.size]()
+    names = [stage.name for stage in stages]
+    if arguments.stage and arguments.stage not in names:
+        parser.error(f"--stage {arguments.stage}: {arguments.size} has the stages {', '.join(names)}")
     run(
-        config,
+        [changed(s, arguments) for s in stages if arguments.stage in (None, s.name)],
         arguments.family,
         arguments.out,
         arguments.export,
@@ -71,11 +73,35 @@ def main() -> None:
         resume=arguments.resume,
         start=arguments.start,
         fused=arguments.compile,
+        kept=arguments.kept,
     )
 
 
+def changed(stage: VisualizerTraining, arguments: argparse.Namespace) -> VisualizerTraining:
+    """A stage with what the command line says otherwise."""
+    loop, data = stage.loop, stage.data
+    if arguments.steps:
+        loop = replace(loop, steps=arguments.steps)
+    if arguments.seed is not None:
+        loop, data = replace(loop, seed=arguments.seed), replace(data, seed=arguments.seed)
+    if arguments.start:
+        data = replace(data, easy_steps=0)
+    if arguments.balance:
+        data = replace(data, shares=data.shares.balanced(passed_in(arguments.balance)))
+    return replace(stage, loop=loop, data=data)
+
+
+def passed_in(rows: Path) -> dict[str, float]:
+    """Pass rates by task or kind, from an evaluation; rows of several names give their mean."""
+    found: dict[str, list[float]] = {}
+    for row in json.loads(rows.read_text()):
+        if row["task"] and "right" in row["measures"]:
+            found.setdefault(row["task"], []).append(row["measures"]["right"][0])
+    return {name: sum(rates) / len(rates) for name, rates in found.items()}
+
+
 def run(
-    config: VisualizerTraining,
+    stages: Sequence[VisualizerTraining],
     family: Path,
     out: Path,
     weights: Path | None,
@@ -84,71 +110,101 @@ def run(
     resume: bool,
     start: Path | None = None,
     fused: bool = False,
+    kept: Path | None = None,
 ) -> Mot:
-    """Train one stage from the frozen parts in `family`; returns the model with the averaged weights.
+    """Train stages in turn, each under `out/<name>`, beside the frozen parts in `family`; returns the last
+    one's averaged model.
 
-    Attention starts from the understanding branch, or all of the model from an earlier stage in `start`.
+    Attention starts from the understanding branch, or all of the model from the weights in `start`.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.float() for k, v in load_file(start / "mot.safetensors").items()} if start else None
+    before = json.loads((start / "mot.json").read_text())["training"] if start else None
     understanding, vae = Understanding.load(family / "understanding"), load_vae(family)
-    torch.manual_seed(config.loop.seed)
-    mot = Mot(config.model, Backend.MATMUL)
-    if start is None:
-        init_from_understanding(mot, understanding.model)
-    else:
-        go_on_from(mot, start)
-    if fused:  # a block at a time: shapes change with every batch, blocks do not
-        for block in [*mot.blocks, *(mot.connector.blocks if mot.connector else ())]:
-            block.compile(dynamic=True)
-    batches = Batches(understanding, vae, config.model, config.data, "fp32")
-    weights_of = channel_weights(vae, batches.base_latents(32))
-    log.info("channel weights %.2f to %.2f", float(weights_of.min()), float(weights_of.max()))
+    for stage in stages:
+        torch.manual_seed(stage.loop.seed)
+        mot = begun(stage, understanding, tensors)
+        if fused:  # a block at a time: shapes change with every batch, blocks do not
+            for block in [*mot.blocks, *(mot.connector.blocks if mot.connector else ())]:
+                block.compile(dynamic=True)
+        batches = Batches(understanding, vae, stage.model, stage.data, "fp32", drawn_in(kept, family, stage))
+        parents = manifest.digests(family, manifest.PARENTS["mot"])
+        lineage = {"before": before, "parents": parents}
+        state = run_stage(stage, mot, batches, out / stage.name, weights, lineage, precision, resume=resume)
+        tensors, before = state.ema, lineage_of(stage, state) | {"before": before}
+        mot.load_state_dict(state.ema)
+    return mot.eval()
+
+
+def run_stage(
+    config: VisualizerTraining,
+    mot: Mot,
+    batches: Batches,
+    out: Path,
+    weights: Path | None,
+    lineage: Lineage,
+    precision: str,
+    *,
+    resume: bool,
+) -> LoopState:
+    """Train one stage; writes checkpoints under `out` and exports to `weights`, if given."""
+    out.mkdir(parents=True, exist_ok=True)
+    weights_of = channel_weights(batches.vae, batches.base_latents(32))
     loss = partial(visualizer_loss, weights=weights_of)
     if precision == "auto":
         groups = batches.batch_at(0)
-        begun = begun_precision(out) if resume else None
-        precision = begun or faster_precision(
+        begun_in = begun_precision(out) if resume else None
+        precision = begun_in or faster_precision(
             lambda: loss(mot, groups, torch.Generator().manual_seed(0))[0].backward()
         )
         mot.zero_grad(set_to_none=True)
     batches.precision = precision
     config = replace(config, loop=replace(config.loop, precision=precision))
 
-    parents = manifest.digests(family, manifest.PARENTS["mot"])
-
     def publish(state: LoopState) -> None:
-        plot_losses(state.history, out / "loss.png", "visualizer: flow matching")
+        plot_losses(state.history, out / "loss.png", f"visualizer {config.name}: flow matching")
         if weights is not None:
-            export(state.ema, config.model, weights, lineage(config, state) | {"parents": parents})
+            export(state.ema, config.model, weights, lineage_of(config, state) | lineage)
 
-    state = train(mot, loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
-    log.info("golden %s", json.dumps([round(row["loss"], 6) for row in state.history[:GOLDEN_STEPS]]))
-    mot.load_state_dict(state.ema)
-    return mot.eval()
+    return train(mot, loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
 
 
-def go_on_from(mot: Mot, start: Path) -> None:
-    """Take over an earlier stage's weights. A connector that stage did not have starts fresh; all else must
-    match."""
-    earlier = load_file(start / "mot.safetensors")
-    missing, unexpected = mot.load_state_dict({k: v.float() for k, v in earlier.items()}, strict=False)
+def begun(stage: VisualizerTraining, understanding: Understanding, tensors: dict[str, Tensor] | None) -> Mot:
+    """The model that a stage starts from. A connector that earlier weights did not have starts fresh; all
+    else must match."""
+    mot = Mot(stage.model, Backend.MATMUL)
+    if tensors is None:
+        init_from_understanding(mot, understanding.model)
+        return mot
+    missing, unexpected = mot.load_state_dict(tensors, strict=False)
     new = [name for name in missing if not name.startswith("connector.")]
     if new or unexpected:
         raise ValueError(
-            f"{start} holds another model: it lacks {new[:3]} and has {unexpected[:3]} beyond ours"
+            f"--start holds another model: it lacks {new[:3]} and has {unexpected[:3]} beyond ours"
         )
-    log.info("going on from %s (%d tensors, %d new)", start, len(earlier), len(missing))
+    log.info("%s goes on from %d tensors, %d are new", stage.name, len(tensors), len(missing))
+    return mot
 
 
-def lineage(config: VisualizerTraining, state: LoopState) -> dict[str, object]:
+def drawn_in(folder: Path | None, family: Path, config: VisualizerTraining) -> Kept | None:
+    """A folder of its own for every VAE and mixture: what was encoded with another is another thing."""
+    if folder is None:
+        return None
+    mixture = asdict(config.data) | manifest.digests(family, ("vae",))
+    for name in ("drop_text", "drop_references", "easy_steps", "distinct_steps"):  # decide nothing drawn
+        mixture.pop(name)
+    text = json.dumps(mixture, sort_keys=True)
+    return Kept(folder / hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
+def lineage_of(config: VisualizerTraining, state: LoopState) -> Lineage:
     """What the manifest says of these weights."""
-    plain: dict[str, object] = {
+    plain = {
         "model": config.model.to_json(),
         "loop": asdict(config.loop),
         "data": asdict(config.data),
     }
     return {
-        "stage": "visualizer/pretraining",
+        "stage": f"visualizer/{config.name}",
         "step": state.step,
         "config": plain,
         "loss": state.history[-1]["loss"],

@@ -1,4 +1,8 @@
-"""What one visualizer run is: model, optimiser and data, at the sizes that exist (report 4.2, table 3)."""
+"""What a visualizer run is: stages of model, optimiser and data, at the sizes that exist (report 4.2).
+
+Pre-training learns to draw from words, and after pictures, on the base grid; continual pre-training adds
+finer and longer grids and series; fine-tuning takes what the VAE itself shows well, at a lower rate.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +17,61 @@ from wanimage.models.mot import MotConfig
 class VisualizerTraining:
     """One stage of one run."""
 
+    name: str
+    """Of its folder under `--out`, and for `--stage`."""
     model: MotConfig
     loop: LoopConfig
     data: DataConfig = field(default_factory=DataConfig)
-    held_out: int = 200
-    """Held-out renders that are sampled and verified at the end."""
 
-    @staticmethod
-    def nano() -> VisualizerTraining:
-        """The shipped size: 128 px, about two and a half hours on two cores."""
-        loop = LoopConfig(steps=8000, lr=1e-3, ema=0.998, decay=0.3, save_every=250, prefetch=False)
-        data = DataConfig(singles=36, series=2, references=6, easy_steps=1500)
-        return VisualizerTraining(model=MotConfig.nano(), loop=loop, data=data)
 
-    @staticmethod
-    def tiny() -> VisualizerTraining:
-        """For tests: two steps in a second."""
-        loop = LoopConfig(steps=2, lr=1e-3, warmup=1, save_every=2, log_every=1, precision="fp32")
-        data = DataConfig(singles=3, series=1, references=2)
-        return VisualizerTraining(model=MotConfig.tiny(), loop=loop, data=data, held_out=2)
+def nano() -> tuple[VisualizerTraining, ...]:
+    """The shipped size: 128 px, posters and their like at 256; about four hours on two cores."""
+    loop = lambda steps, lr, **more: LoopConfig(  # noqa: E731
+        steps=steps, lr=lr, optimizer="muon", prefetch=False, **({"ema": 0.998, "save_every": 200} | more)
+    )
+    return (
+        VisualizerTraining(
+            name="pt",
+            model=MotConfig.nano(),
+            loop=loop(5000, 1e-3, decay=0.2),
+            data=DataConfig(singles=40, references=24, fine=0, wide=0, series=0, easy_steps=1000),
+        ),
+        VisualizerTraining(name="ct", model=MotConfig.nano(), loop=loop(4200, 1e-3, decay=0.35)),
+        VisualizerTraining(
+            name="sft",
+            model=MotConfig.nano(),
+            loop=loop(800, 3e-4, warmup=20, decay=1.0, ema=0.99, save_every=100),
+            data=DataConfig(least_db=28.0, distinct_steps=800, seed=1),
+        ),
+    )
 
-    @staticmethod
-    def paper() -> VisualizerTraining:
-        """The first stage of table 3: 713 K steps, T2I to I2I 7 to 3. Resolution is the data's."""
-        loop = LoopConfig(
-            steps=713_000, lr=1e-4, warmup=5000, ema=0.9999, weight_decay=0.02, clip=0.5, save_every=1000
-        )
-        data = DataConfig(singles=700, series=0, references=600, drop_text=0.05)
-        return VisualizerTraining(model=MotConfig.paper(), loop=loop, data=data)
+
+def tiny() -> tuple[VisualizerTraining, ...]:
+    """For tests: two steps a stage, in a second."""
+    loop = LoopConfig(steps=2, lr=1e-3, warmup=1, save_every=2, log_every=1, precision="fp32")
+    data = DataConfig(singles=3, series=1, references=2, fine=1, wide=1)
+    return tuple(
+        VisualizerTraining(name=name, model=MotConfig.tiny(), loop=loop, data=data) for name in ("pt", "ct")
+    )
+
+
+def paper() -> tuple[VisualizerTraining, ...]:
+    """Table 3's stages. T2I : I2I : T2S : TI2S of 7:3, then 7:2:.5:.5; resolution is the data's."""
+    loop = lambda steps, lr: LoopConfig(  # noqa: E731
+        steps=steps, lr=lr, warmup=5000, ema=0.9999, weight_decay=0.02, clip=0.5, save_every=1000
+    )
+    few = {"singles": 700, "drop_text": 0.05, "fine": 0, "wide": 0}
+    later = DataConfig(**few, references=400, series=400)
+    return (
+        VisualizerTraining(
+            name="pt",
+            model=MotConfig.paper(),
+            loop=loop(713_000, 1e-4),
+            data=DataConfig(**few, references=600, series=0),
+        ),
+        VisualizerTraining(name="ct", model=MotConfig.paper(), loop=loop(223_000, 1e-4), data=later),
+        VisualizerTraining(name="sft", model=MotConfig.paper(), loop=loop(13_000, 1e-5), data=later),
+    )
+
+
+SIZES = {"nano": nano, "tiny": tiny, "paper": paper}

@@ -1,15 +1,16 @@
 """Batches for the visualizer: worlds become latents, captions become keys and values, both by frozen models.
 
 A batch is a pure function of the step. It is a list of groups because the tasks have different shapes: base
-pictures, other aspects, and by turns series and references. After `distinct_steps` the tasks come round again
-with new noise and new drops; their latents are kept, because encoding takes a third of the time of learning.
+pictures every step, and by turns pictures after references, finer or longer grids, and series. After
+`distinct_steps` the tasks come round again with new noise and new drops; what was drawn and encoded for them
+is kept (`kept.py`), because that takes a third of the time of learning.
 
 Letters: B rows, N noisy tokens, C clean tokens, L context tokens, Z latent channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,39 +18,54 @@ import torch
 from torch import Tensor
 
 from training.loop import autocast
-from training.visualizer.tasks import BASE, Shot, Task, after_references, first_words, series, text_to_image
-from training.world.scenes.render import render
-from training.world.scenes.sample import sample_scene
-from training.world.scenes.scene import unit_px
+from training.visualizer.kept import Drawn, Kept, draw
+from training.visualizer.tasks import (
+    BASE,
+    Shares,
+    Task,
+    after_references,
+    first_words,
+    sample_grid,
+    series,
+    text_to_image,
+)
 from wanimage.models.conditioning import Condition, read
-from wanimage.models.layout import Grid, Layout
+from wanimage.models.layout import Layout
 from wanimage.models.mot import MotConfig
 from wanimage.models.understanding import KeysValues, Understanding
-from wanimage.models.vae import Vae, premultiplied
+from wanimage.models.vae import Vae
 
-CELL = 16
 MAX_GAP = 64
+TURN = ("references", "fine", "references", "series")
+"""What stands beside the base pictures, step by step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """The mixture of tasks."""
 
-    singles: int = 52
-    """Single pictures a step."""
-    series: int = 4
-    """Series (2-4 pictures each) every other step."""
+    singles: int = 32
+    """Single pictures on the base grid, every step."""
     references: int = 12
-    """Pictures after references, the steps between."""
+    """Pictures after references, every other step."""
+    fine: int = 5
+    """Pictures of kinds that need a finer grid, one step in four; a third of them edits."""
+    wide: int = 6
+    """Pictures of other aspects, one step in four, beside the series."""
+    series: int = 2
+    """Series, one step in four."""
+    shares: Shares = field(default_factory=Shares)
+    least_db: float = 0.0
+    """Only what the VAE itself shows at least so well, dB; 0 takes all. SFT's curation (report 4.2.3)."""
     easy_steps: int = 0
     """Steps at the start that show only `first_words`: few objects, empty grounds, the base grid."""
-    distinct_steps: int = 1200
-    """Steps whose tasks differ; after them the same tasks return. Their latents take 0.3 GB at nano size."""
+    distinct_steps: int = 1600
+    """Steps whose tasks differ; after them the same tasks return. They take 2 GB of disk at nano size."""
     emphasis: float = 4.0
-    """Weight of cells that an object covers; empty ones, three quarters of all and soon learned, weigh 1."""
+    """Weight of cells where something stands or changes; the others, most and soon learned, weigh 1."""
     drop_text: float = 0.1
     """Renders whose prompts are emptied, for text guidance."""
-    drop_references: float = 0.2
+    drop_references: float = 0.15
     """Renders whose references are taken away, for image guidance."""
     seed: int = 0
 
@@ -78,121 +94,89 @@ class Batches:
     mot: MotConfig
     config: DataConfig
     precision: str
-    kept: dict[Hashable, list[Tensor]] = field(default_factory=dict)
-    """Latents of tasks that return, fp16."""
+    kept: Kept | None = None
+    """Where tasks that return are kept; None draws them anew."""
 
     def batch_at(self, step: int) -> list[Group]:
         """The groups of a step."""
         drops = np.random.default_rng((self.config.seed, step, 1))
         first, easy = step % self.config.distinct_steps, step < self.config.easy_steps
-        groups = self._easy_tasks(first) if easy else self._mixed_tasks(first)
-        return [self.group(name, some, drops, (first, easy, name)) for name, some in groups.items() if some]
+        make = lambda: self._draw(self._easy(first) if easy else self._mixed(first))  # noqa: E731
+        name = f"{'easy' if easy else 'mixed'}-{first:05}"
+        drawn = make() if self.kept is None else self.kept.get(name, make)
+        return [self.group(name, rows, drops) for name, rows in drawn.items()]
 
-    def _easy_tasks(self, step: int) -> dict[str, list[Task]]:
+    def _easy(self, step: int) -> dict[str, list[Task]]:
         rng = np.random.default_rng((self.config.seed, step))
         return {"single": [first_words(rng) for _ in range(self.config.singles)]}
 
-    def _mixed_tasks(self, step: int) -> dict[str, list[Task]]:
-        rng = np.random.default_rng((self.config.seed, step))
-        tasks = [text_to_image(rng) for _ in range(self.config.singles)]
-        # Apart, base pictures need no padding to the longest banner.
-        groups = {"single": [task for task in tasks if task.shots[0].grid == BASE]}
-        groups["wide"] = [task for task in tasks if task.shots[0].grid != BASE]
-        if step % 2:
-            groups["series"] = [series(rng) for _ in range(self.config.series)]
+    def _mixed(self, step: int) -> dict[str, list[Task]]:
+        rng, config = np.random.default_rng((self.config.seed, step)), self.config
+        shares, turn = config.shares, TURN[step % len(TURN)]
+        groups = {"single": [text_to_image(rng, kinds=shares.kinds) for _ in range(config.singles)]}
+        if turn == "fine":
+            groups["fine"] = [fine(rng, shares) for _ in range(config.fine)]
+        elif turn == "series":
+            groups["series"] = [series(rng, names=shares.series) for _ in range(config.series)]
+            groups["wide"] = [wide(rng) for _ in range(config.wide)]
         else:
-            groups["references"] = [after_references(rng) for _ in range(self.config.references)]
-        return groups
+            some = range(config.references)
+            groups["references"] = [after_references(rng, names=shares.edits) for _ in some]
+        return {name: tasks for name, tasks in groups.items() if tasks}
+
+    @torch.no_grad()
+    def _draw(self, groups: dict[str, list[Task]]) -> dict[str, list[Drawn]]:
+        with autocast(self.precision):
+            drawn = {name: self._rows(tasks) for name, tasks in groups.items()}
+        return {name: rows for name, rows in drawn.items() if rows}
+
+    def _rows(self, tasks: Sequence[Task]) -> list[Drawn]:
+        return draw(tasks, self.vae, self.config.emphasis, self.config.least_db)
 
     @torch.no_grad()
     def base_latents(self, count: int) -> Tensor:
         """Latents `[count, Z, 8, 8]` of base pictures, to measure the VAE with."""
         rng = np.random.default_rng((self.config.seed, 2**31))
-        shots = [Shot(sample_scene(rng)) for _ in range(count)]
-        return torch.stack(encode_shots(self.vae, shots)).transpose(1, 2).unflatten(2, BASE)
+        drawn = draw([text_to_image(rng) for _ in range(count)], self.vae, 1.0)
+        return torch.stack([each.latents for each in drawn]).transpose(1, 2).unflatten(2, BASE)
 
     @torch.no_grad()
-    def group(
-        self, name: str, tasks: Sequence[Task], rng: np.random.Generator | None, key: Hashable = None
-    ) -> Group:
-        """Encode tasks. With `rng`, texts and references are dropped and series spread along t at random;
-        with a `key`, latents are kept under it for the next time."""
-        conditions = [self._condition(task, rng) for task in tasks]
+    def group(self, name: str, rows: Sequence[Drawn], rng: np.random.Generator | None) -> Group:
+        """Join drawn tasks. With `rng`, texts and references are dropped and series spread along t at
+        random."""
+        conditions = [self._condition(row, rng) for row in rows]
         with autocast(self.precision):
             text, layout = read(self.understanding, conditions, self.mot.rope, self.mot.text_scope)
-            encoded = self._encoded(tasks, key)
-        shots = [[encoded.pop(0) for _ in task.shots] for task in tasks]
-        references = [[encoded.pop(0) for _ in task.references] for task in tasks]
-        seen = [row if c.references else [] for row, c in zip(references, conditions, strict=True)]
-        weights = rows_of([[emphasised(shot, self.config.emphasis) for shot in task.shots] for task in tasks])
-        return Group(name, text, layout, rows_of(shots), rows_of(seen), weights.squeeze(-1))
+        none = rows[0].latents[:0]
+        seen = [row.clean if c.references else none for row, c in zip(rows, conditions, strict=True)]
+        weights = padded([row.weights[:, None] for row in rows]).squeeze(-1)
+        return Group(name, text, layout, padded([row.latents for row in rows]), padded(seen), weights)
 
-    def _encoded(self, tasks: Sequence[Task], key: Hashable) -> list[Tensor]:
-        """Latents of all shots, then of all references."""
-        if key not in self.kept:
-            shots = [shot for task in tasks for shot in task.shots]
-            encoded = encode_shots(self.vae, shots + [shot for task in tasks for shot in task.references])
-            if key is None:
-                return encoded
-            self.kept[key] = [latent.half() for latent in encoded]
-        return [latent.float() for latent in self.kept[key]]
-
-    def _condition(self, task: Task, rng: np.random.Generator | None) -> Condition:
-        condition = condition_of(task, self.understanding)
+    def _condition(self, row: Drawn, rng: np.random.Generator | None) -> Condition:
+        condition = row.condition(self.understanding)
         if rng is None:
             return condition
         if rng.random() < self.config.drop_text:
             condition = condition.without_text()
         if rng.random() < self.config.drop_references:
             condition = condition.without_references()
-        if len(task.shots) > 1 and rng.random() < 0.5:
+        if len(row.prompts) > 1 and rng.random() < 0.5:
             condition = replace(condition, gap=float(rng.integers(MAX_GAP)))
         return condition
 
 
-def condition_of(task: Task, understanding: Understanding) -> Condition:
-    """What the frozen branch reads for a task: its prompts, and its references painted."""
-    return Condition(
-        tuple(shot.prompt for shot in task.shots),
-        tuple(shot.grid for shot in task.shots),
-        tuple(understanding.look(paint(shot)) for shot in task.references),
-        tuple(shot.grid for shot in task.references),
-    )
+def fine(rng: np.random.Generator, shares: Shares) -> Task:
+    """A picture on a finer grid, from words or after one that it changes."""
+    if rng.random() < 1 / 3:
+        return after_references(rng, names=shares.fine_edits)
+    return text_to_image(rng, kinds=shares.fine_kinds)
 
 
-def encode_shots(vae: Vae, shots: Sequence[Shot]) -> list[Tensor]:
-    """Latents `[gh * gw, Z]` of each shot; shots of one grid are encoded together."""
-    found: list[Tensor | None] = [None] * len(shots)
-    by_grid: dict[Grid, list[int]] = {}
-    for index, shot in enumerate(shots):
-        by_grid.setdefault(shot.grid, []).append(index)
-    for indices in by_grid.values():
-        planes = premultiplied(torch.from_numpy(np.stack([paint(shots[i]) for i in indices])))
-        latents = vae.encode(planes).float()
-        for i, latent in zip(indices, latents.flatten(2).transpose(1, 2), strict=True):
-            found[i] = latent
-    return [latent for latent in found if latent is not None]
+def wide(rng: np.random.Generator) -> Task:
+    """A scene of another aspect."""
+    return text_to_image(rng, kinds={"scene": 1.0}, grid=sample_grid(rng))
 
 
-def paint(shot: Shot) -> np.ndarray:
-    """The picture of a shot, straight RGBA uint8 `[16 gh, 16 gw, 4]`."""
-    return render(shot.scene, shot.grid[0] * CELL, shot.grid[1] * CELL)
-
-
-def emphasised(shot: Shot, weight: float) -> Tensor:
-    """`weight` for cells under an object (as a disc, with a margin of a third of a cell), else 1: `[gh * gw,
-    1]`."""
-    rows, columns = shot.grid
-    y, x = torch.arange(rows)[:, None] + 0.5, torch.arange(columns)[None] + 0.5
-    covered = torch.zeros(shot.grid, dtype=torch.bool)
-    for item in shot.scene.objects:
-        reach = item.size * unit_px(rows, columns) / 2 + 1 / 3
-        covered |= (y - item.cy * rows) ** 2 + (x - item.cx * columns) ** 2 < reach**2
-    return torch.where(covered, weight, 1.0).reshape(-1, 1)
-
-
-def rows_of(rows: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Join the parts `[n, Z]` of each row and pad: `[B, N, Z]`; rows without parts are empty."""
-    channels = next((part.shape[1] for row in rows for part in row), 0)
-    joined = [torch.cat(list(row)) if row else torch.zeros(0, channels) for row in rows]
-    return torch.nn.utils.rnn.pad_sequence(joined, batch_first=True)
+def padded(rows: Sequence[Tensor]) -> Tensor:
+    """Rows `[n, Z]` as one tensor `[B, N, Z]`, zeros behind the shorter."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)

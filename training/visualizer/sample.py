@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from training.loop import autocast
-from training.visualizer.data import condition_of, encode_shots, rows_of
+from training.visualizer.data import padded
+from training.visualizer.kept import encode
 from training.visualizer.tasks import Task
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Context, Mot
@@ -40,15 +41,7 @@ class Painter:
         i + j."""
         with autocast(self.precision):
             branches = self._branches(tasks, sampler)
-            x = rows_of(
-                [
-                    [
-                        picture_noise(seed + 100 * i + j, (48, *shot.grid)).flatten(1).T
-                        for j, shot in enumerate(task.shots)
-                    ]
-                    for i, task in enumerate(tasks)
-                ]
-            )
+            x = padded([_noise(task, seed + 100 * i) for i, task in enumerate(tasks)])
 
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.full((len(x),), t)
@@ -61,8 +54,10 @@ class Painter:
 
     def _branches(self, tasks: Sequence[Task], sampler: SamplerConfig) -> list[Context]:
         """Contexts with prompt; then, if guided, without prompt; then without references too."""
-        full = [condition_of(task, self.understanding) for task in tasks]
-        clean = rows_of([encode_shots(self.vae, task.references) for task in tasks])
+        seen = [[frame.draw() for frame in task.references] for task in tasks]
+        full = [self._condition(task, pictures) for task, pictures in zip(tasks, seen, strict=True)]
+        empty = torch.zeros(0, self.mot.config.latent_channels)
+        clean = padded([torch.cat([empty, *encode(self.vae, pictures)]) for pictures in seen])
         contexts = [self._context(full, clean)]
         image_guided = sampler.image_guidance != 1 and any(task.references for task in tasks)
         if sampler.guidance != 1 or image_guided:
@@ -70,6 +65,11 @@ class Painter:
         if image_guided:
             contexts.append(self._context([c.without_text().without_references() for c in full], None))
         return contexts
+
+    def _condition(self, task: Task, seen: list[np.ndarray]) -> Condition:
+        prompts, grids = zip(*((shot.prompt, shot.grid) for shot in task.shots), strict=True)
+        looks = tuple(map(self.understanding.look, seen))
+        return Condition(prompts, grids, looks, tuple(frame.grid for frame in task.references))
 
     def _context(self, conditions: list[Condition], clean: Tensor | None) -> Context:
         config = self.mot.config
@@ -84,6 +84,12 @@ class Painter:
             pictures.append(straight(planes.float())[0].numpy())
             first += len(part)
         return pictures
+
+
+def _noise(task: Task, seed: int) -> Tensor:
+    """`[N, 48]`: picture j of the task has the noise of `seed` + j."""
+    grids = enumerate(shot.grid for shot in task.shots)
+    return torch.cat([picture_noise(seed + j, (48, *grid)).flatten(1).T for j, grid in grids])
 
 
 def _guided(answers: list[Tensor], tasks: Sequence[Task], sampler: SamplerConfig) -> Tensor:

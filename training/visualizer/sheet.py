@@ -5,39 +5,27 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.visualizer.data import paint
-from training.visualizer.tasks import Shot, Task
+from training.visualizer.tasks import Task
 from training.world.report import Report
 
 TILE, TEXT, COLUMNS, LINE = 176, 84, 6, 12
 PASSED, FAILED = (0, 110, 0), (190, 0, 0)
 
 
-class Painted(Protocol):
-    """What a tile shows."""
-
-    @property
-    def shot(self) -> Shot: ...
-    @property
-    def picture(self) -> np.ndarray: ...
-    @property
-    def report(self) -> Report: ...
-
-
-def contact_sheet(painted: Sequence[tuple[Task, Sequence[Painted]]], path: Path) -> None:
-    """Write a PNG: a task's references first (framed blue), then its pictures; tasks follow one another."""
+def contact_sheet(painted: Sequence[tuple[Task, Sequence[np.ndarray], Sequence[Report]]], path: Path) -> None:
+    """Write a PNG: a task's references first (framed blue), then its pictures, each with a verdict; tasks
+    follow one another."""
     tiles = []
-    for task, results in painted:
-        tiles += [_tile(paint(shot), "reference", (30, 60, 200)) for shot in task.references]
-        for result in results:
-            failures = result.report.failures()
-            text = result.shot.prompt + (" | " + "; ".join(failures) if failures else "")
-            tiles.append(_tile(result.picture, text, FAILED if failures else PASSED))
+    for task, pictures, reports in painted:
+        tiles += [_tile(frame.draw(), "reference", (30, 60, 200)) for frame in task.references]
+        for frame, picture, report in zip(task.shots, pictures, reports, strict=True):
+            failures = report.failures()
+            text = frame.prompt + (" | " + "; ".join(failures) if failures else "")
+            tiles.append(_tile(picture, text, FAILED if failures else PASSED))
     rows = -(-len(tiles) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + TEXT)), "white")
     for index, tile in enumerate(tiles):

@@ -1,66 +1,110 @@
 """What the visualizer is asked: a single picture, a joint series, a picture after references (report 4.2).
 
-Captions never say which drawing of a setting is meant, nor where exactly in its place an object stands. A
-single picture may choose; a series must choose once for all its pictures, and a picture after a reference
-must choose as the reference did. That is what makes these tasks more than text to image in a world whose
-nouns all look alike.
+All of it comes from the design world's own tasks; here it is brought into the shape of a render: prompts, and
+the references that all pictures of the render see. Captions never say which drawing of a setting is meant,
+nor where exactly in its place an object stands. A single picture may choose; a series must choose once for
+all its pictures, and a picture after a reference must choose as the reference did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from training.world.assets.concepts import CONCEPTS
+from training.world.dialogues.talk import Talk
 from training.world.scenes.caption import caption
-from training.world.scenes.sample import (
-    allowed_places,
-    apart,
-    pick,
-    place_object,
-    places_of,
-    sample_background,
-    sample_color,
-    sample_scene,
-    visible,
-)
-from training.world.scenes.scene import Background, Scene, SceneObject
+from training.world.scenes.sample import pick, sample_background, sample_scene, visible
+from training.world.scenes.scene import Background, Scene
+from training.world.tasks import sample_task
+from training.world.tasks.captions import natural
+from training.world.tasks.pictures import DETAIL, kind_of
+from training.world.tasks.sample import Frame, Sample
 from wanimage.conditions import COLORS
 from wanimage.models.layout import Grid
 
 BASE: Grid = (8, 8)
 OTHERS: tuple[Grid, ...] = ((6, 10), (10, 6), (5, 12), (12, 5), (4, 16), (16, 4), (3, 24), (24, 3))
 TRIES = 30
+LONGEST_PROMPT = 400
+"""Characters; where a caption of the finer grain is longer, the plain one is asked."""
+LONGEST_SERIES = 6
+"""Pictures of a series in training; a series shares its budget of tokens (report 2.2)."""
+MOST_REFERENCES = 5
 
 
-@dataclass(frozen=True)
-class Shot:
-    """One picture: a scene on a grid, and the prompt that asks for it (empty for a reference)."""
+def _plain_kinds() -> dict[str, float]:
+    return {"scene": 0.58, "sticker": 0.12, "portrait": 0.16, "palette": 0.14}
 
-    scene: Scene
-    grid: Grid = BASE
-    prompt: str = ""
+
+def _fine_kinds() -> dict[str, float]:
+    return {"poster": 0.6, "screen": 0.1, "chart": 0.1, "collage": 0.2}
+
+
+def _edits() -> dict[str, float]:
+    return {
+        "edit_add": 0.1, "edit_remove": 0.1, "edit_replace": 0.1, "edit_recolor": 0.08, "edit_move": 0.1,
+        "edit_background": 0.1, "edit_restyle": 0.06, "edit_portrait": 0.08, "extract": 0.06, "compose": 0.12,
+        "next": 0.1,
+    }  # fmt: skip
+
+
+def _fine_edits() -> dict[str, float]:
+    return {"edit_text": 0.7, "edit_chart": 0.3}
+
+
+def _series() -> dict[str, float]:
+    return {"text_to_series": 0.5, "picture_to_series": 0.3, "moods": 0.2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """How often each kind of picture and each task is asked for, by name; letters more than their share."""
+
+    kinds: dict[str, float] = field(default_factory=_plain_kinds)
+    """Kinds that the base grid shows."""
+    fine_kinds: dict[str, float] = field(default_factory=_fine_kinds)
+    """Kinds that need `DETAIL` times more cells a side."""
+    edits: dict[str, float] = field(default_factory=_edits)
+    """Pictures after references on the base grid; `next` is a later picture of a story."""
+    fine_edits: dict[str, float] = field(default_factory=_fine_edits)
+    series: dict[str, float] = field(default_factory=_series)
+
+    def balanced(self, passed: Mapping[str, float]) -> Shares:
+        """What fails more is asked for more: a share times 1.5 where nothing passes, times .5 where all does
+        (report 2.2.3). Names without a rate keep theirs."""
+        weigh = lambda some: {k: v * (1.5 - passed.get(k, 0.5)) for k, v in some.items()}  # noqa: E731
+        return Shares(**{each.name: weigh(getattr(self, each.name)) for each in fields(self)})
+
+
+SHARES = Shares()
 
 
 @dataclass(frozen=True)
 class Task:
-    """One render: the shots to paint, jointly if several, and the references they are painted after."""
+    """One render: the pictures to paint, jointly if several, and the references they are painted after."""
 
-    shots: tuple[Shot, ...]
-    references: tuple[Shot, ...] = ()
-
-
-def sample_grid(rng: np.random.Generator, base: float = 0.65) -> Grid:
-    """The base grid with probability `base`, otherwise another one."""
-    return BASE if rng.random() < base else OTHERS[int(rng.integers(len(OTHERS)))]
+    shots: tuple[Frame, ...]
+    references: tuple[Frame, ...] = ()
+    name: str = ""
+    sample: Sample | None = None
+    """The world's sample that it comes from, which can judge the outcome."""
 
 
-def text_to_image(rng: np.random.Generator, split: str = "train") -> Task:
-    """A single picture."""
-    grid = sample_grid(rng)
-    return Task((_shot(sample_scene(rng, split, aspect=grid), grid, rng),))
+def text_to_image(
+    rng: np.random.Generator,
+    split: str = "train",
+    kinds: Mapping[str, float] = SHARES.kinds,
+    grid: Grid = BASE,
+) -> Task:
+    """A single picture of one of the kinds, by share; the grid is `DETAIL` times finer where it must be."""
+    name = Talk(rng, split).weighted(dict(kinds))
+    kind, fine = kind_of(name), DETAIL.get(name, 1)
+    graph = kind.sample(rng, split, grid)
+    frame = Frame(graph, (grid[0] * fine, grid[1] * fine), "", name)
+    return Task((replace(frame, prompt=_prompt(frame, rng)),), name=name)
 
 
 def first_words(rng: np.random.Generator, split: str = "train") -> Task:
@@ -72,125 +116,63 @@ def first_words(rng: np.random.Generator, split: str = "train") -> Task:
     for _ in range(TRIES):
         names = [str(name) for name in rng.choice(list(CONCEPTS), size=count, replace=False)]
         if all(visible(name, None, ground) for name in names):
-            return Task((_shot(sample_scene(rng, split, concepts=names, background=ground), BASE, rng),))
+            scene = sample_scene(rng, split, concepts=names, background=ground)
+            return Task((Frame(scene, BASE, caption(scene, rng)),), name="easy")
     return text_to_image(rng, split)
 
 
-def series(rng: np.random.Generator, split: str = "train") -> Task:
-    """Two to four pictures painted jointly: the same objects in a new arrangement, or a set of stickers."""
-    count = int(rng.choice([2, 3, 4], p=[0.3, 0.4, 0.3]))
-    grid = sample_grid(rng, base=0.85)
-    make = _stickers if rng.random() < 0.4 else _same_cast
-    return Task(tuple(_shot(scene, grid, rng) for scene in make(rng, split, grid, count)))
-
-
-def after_references(rng: np.random.Generator, split: str = "train") -> Task:
-    """One picture after one or two references: an edit of the first, or a composition of both."""
-    grid = sample_grid(rng, base=0.8)
+def series(
+    rng: np.random.Generator,
+    split: str = "train",
+    names: Mapping[str, float] = SHARES.series,
+    most: int = LONGEST_SERIES,
+) -> Task:
+    """Two to `most` pictures painted jointly, from words alone or going on from a picture."""
+    talk = Talk(rng, split)
     for _ in range(TRIES):
-        edit = _EDITS[int(rng.choice(len(_EDITS), p=_EDIT_WEIGHTS))]
-        made = edit(rng, split, grid)
-        if made is not None:
-            before, after = made
-            references = tuple(Shot(scene, grid if len(before) == 1 else BASE) for scene in before)
-            return Task((_shot(after, grid, rng),), references)
-    raise ValueError(f"no edit fits a {split} picture of grid {grid}; ask for a larger grid")
+        sample = sample_task(rng, split, talk.weighted(dict(names)))
+        if 2 <= len(sample.outputs) <= most:
+            return Task(sample.outputs, sample.inputs, sample.task, sample)
+    raise ValueError(f"no series of 2 to {most} pictures in {TRIES} tries")
 
 
-def _shot(scene: Scene, grid: Grid, rng: np.random.Generator) -> Shot:
-    return Shot(scene, grid, caption(scene, rng))
-
-
-def _same_cast(rng: np.random.Generator, split: str, grid: Grid, count: int) -> list[Scene]:
-    """The same objects, newly placed, on one ground or on a new one each time."""
-    first = sample_scene(rng, split, n_objects=int(rng.integers(1, 3)), aspect=grid)
-    stays = rng.random() < 0.6
-    scenes = [first]
-    while len(scenes) < count:
-        ground = first.background if stays else _ground_for(rng, first.objects)
-        names = [item.concept for item in first.objects]
-        new = sample_scene(rng, split, concepts=names, background=ground, aspect=grid)
-        dressed = (replace(b, color=a.color) for a, b in zip(first.objects, new.objects, strict=True))
-        scenes.append(Scene(tuple(dressed), ground))
-    return scenes
-
-
-def _stickers(rng: np.random.Generator, split: str, grid: Grid, count: int) -> list[Scene]:
-    """One object each, all on one ground, most often none."""
-    ground = Background.transparent() if rng.random() < 0.6 else sample_background(rng)
-    return [sample_scene(rng, split, n_objects=1, background=ground, aspect=grid) for _ in range(count)]
-
-
-def _ground_for(rng: np.random.Generator, objects: tuple[SceneObject, ...]) -> Background:
-    """A ground that every object stands out from."""
+def after_references(
+    rng: np.random.Generator,
+    split: str = "train",
+    names: Mapping[str, float] = SHARES.edits,
+    most: int = MOST_REFERENCES,
+) -> Task:
+    """One picture after references, at most so many: an edit in words or by cues, a composition, a next
+    scene."""
+    name = Talk(rng, split).weighted(dict(names))
+    if name == "next":
+        return next_picture(rng, split)
     for _ in range(TRIES):
-        ground = sample_background(rng)
-        if all(visible(item.concept, item.color, ground) for item in objects):
-            return ground
-    return Background.transparent()
+        sample = sample_task(rng, split, name)
+        if len(sample.inputs) <= most:
+            return Task(sample.outputs, sample.inputs, name, sample)
+    raise ValueError(f"no {name} of at most {most} references in {TRIES} tries")
 
 
-_Edit = tuple[tuple[Scene, ...], Scene]
+def next_picture(rng: np.random.Generator, split: str = "train") -> Task:
+    """A later picture of a story after an earlier one, whose character it shares."""
+    told = sample_task(rng, split, "story")
+    after = int(rng.integers(1, len(told.outputs)))
+    before = int(rng.integers(after))
+    return Task((told.outputs[after],), (replace(told.outputs[before], prompt=""),), "next")
 
 
-def _new_ground(rng: np.random.Generator, split: str, grid: Grid) -> _Edit | None:
-    scene = sample_scene(rng, split, aspect=grid)
-    return (scene,), replace(scene, background=_ground_for(rng, scene.objects))
+def sample_grid(rng: np.random.Generator) -> Grid:
+    """A grid other than the base."""
+    return OTHERS[int(rng.integers(len(OTHERS)))]
 
 
-def _move(rng: np.random.Generator, split: str, grid: Grid) -> _Edit | None:
-    scene = sample_scene(rng, split, aspect=grid)
-    chosen = int(rng.integers(len(scene.objects)))
-    item, others = scene.objects[chosen], [o for i, o in enumerate(scene.objects) if i != chosen]
-    places = [p for p in places_of(item.concept, split) if p in allowed_places(grid) and p != item.place]
-    for _ in range(TRIES if places else 0):
-        moved = place_object(rng, item.concept, item.color, pick(rng, places), item.size_word, grid)
-        if all(apart(moved, other, grid) for other in others):
-            return (scene,), _with(scene, chosen, moved)
-    return None
-
-
-def _recolour(rng: np.random.Generator, split: str, grid: Grid) -> _Edit | None:
-    scene = sample_scene(rng, split, aspect=grid)
-    colored = [i for i, item in enumerate(scene.objects) if item.color]
-    if not colored:
-        return None
-    chosen = colored[int(rng.integers(len(colored)))]
-    item = scene.objects[chosen]
-    color = sample_color(rng, item.concept, scene.background)
-    return None if color == item.color else ((scene,), _with(scene, chosen, replace(item, color=color)))
-
-
-def _add_or_remove(rng: np.random.Generator, split: str, grid: Grid) -> _Edit | None:
-    scene = sample_scene(rng, split, aspect=grid)
-    if len(scene.objects) < 2:
-        return None
-    fewer = replace(scene, objects=scene.objects[:-1])
-    return ((fewer,), scene) if rng.random() < 0.5 else ((scene,), fewer)
-
-
-def _new_scene(rng: np.random.Generator, split: str, grid: Grid) -> _Edit | None:
-    """The same objects elsewhere: the next picture of a story."""
-    first, second = _same_cast(rng, split, grid, 2)
-    return (first,), second
-
-
-def _compose(rng: np.random.Generator, split: str, grid: Grid) -> _Edit | None:
-    """Two objects, each from a picture of its own, in one scene."""
-    scene = sample_scene(rng, split, n_objects=2, aspect=grid)
-    if len(scene.objects) < 2:
-        return None
-    alone = [replace(item, cx=0.5, cy=0.5, size=0.5) for item in scene.objects]
-    return tuple(Scene((item,), Background.transparent()) for item in alone), scene
-
-
-def _with(scene: Scene, index: int, item: SceneObject) -> Scene:
-    objects = list(scene.objects)
-    objects[index] = item
-    return replace(scene, objects=tuple(objects))
-
-
-_EDITS: tuple[Callable[[np.random.Generator, str, Grid], _Edit | None], ...] = (
-    _new_ground, _move, _recolour, _add_or_remove, _new_scene, _compose,
-)  # fmt: skip
-_EDIT_WEIGHTS = (0.25, 0.2, 0.15, 0.15, 0.15, 0.1)
+def _prompt(frame: Frame, rng: np.random.Generator) -> str:
+    """What the planner would write, mostly; else a caption of another grain (report 2.2.2)."""
+    scene = frame.scene
+    plain = caption(scene, rng) if isinstance(scene, Scene) else kind_of(frame.kind).phrase(scene)
+    choice = rng.random()
+    if choice < 0.75:
+        return plain
+    other = natural(kind_of(frame.kind), scene, rng, "normal" if choice < 0.85 else "detailed")
+    return other if len(other) <= LONGEST_PROMPT else plain

@@ -1,0 +1,80 @@
+"""The visualizer's rows: true pictures pass, empty ones fail, and what failed is asked for more."""
+
+import numpy as np
+import pytest
+
+from training.visualizer.capabilities import Row, rows
+from training.visualizer.evaluate import gathered, interval, table
+from training.visualizer.tasks import SHARES
+from training.world.assets import sprites as assets
+from wanimage.models.layout import Grid
+
+pytestmark = pytest.mark.skipif(not assets.icons_path().exists(), reason="the icons are not fetched")
+
+ROWS = rows()
+UNITS = {"dB outside": 30.0}
+"""What a true picture reaches in measures that are no rates."""
+
+
+ONE_A_MEASURE = (
+    "2 objects", "counts 2-5", "no background", "portraits", "palettes", "text of 1-3 words",
+    "unseen nouns as references", "series of 2-4", "edit recolor, by cues",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", [ROWS[name] for name in ONE_A_MEASURE], ids=ONE_A_MEASURE)
+def test_true_pictures_have_what_a_row_asks_and_empty_ones_lack_it(row: Row):
+    task = row.make(np.random.default_rng(4))
+    true = [frame.draw() for frame in task.shots]
+    for name, value in row.judge(task, true).items():
+        if name.startswith("least"):
+            assert value <= row.bars[name] / 4, name
+        else:
+            assert value >= UNITS.get(name, 1.0), name
+    grey = [np.full_like(picture, 127) for picture in true]
+    empty = row.judge(task, grey)
+    assert any(v > row.bars[k] if k.startswith("least") else v < UNITS.get(k, 1.0) for k, v in empty.items())
+
+
+def test_cases_are_held_out_and_always_the_same():
+    row = ROWS["2 objects"]
+    first, again = (row.make(np.random.default_rng(5)) for _ in range(2))
+    assert first == again
+    assert first != row.make(np.random.default_rng(6))
+
+
+def test_every_row_names_a_task_that_training_can_ask_more_of():
+    known = {name for shares in vars(SHARES).values() for name in shares}
+    assert {row.task for row in ROWS.values()} <= known
+
+
+def test_what_fails_is_asked_for_more():
+    balanced = SHARES.balanced({"poster": 0.0, "collage": 1.0})
+    assert balanced.fine_kinds["poster"] / SHARES.fine_kinds["poster"] == pytest.approx(1.5)
+    assert balanced.fine_kinds["collage"] / SHARES.fine_kinds["collage"] == pytest.approx(0.5)
+    assert balanced.edits == SHARES.edits
+
+
+def test_rates_have_wilsons_interval_and_other_means_their_error():
+    found = gathered([{"right": 1.0, "kept": 0.5}, {"right": 0.0, "kept": 1.0}, {"right": 1.0}])
+    assert found["right"] == [0.6667, *(round(x, 4) for x in interval(2 / 3, 3)), 3]
+    assert found["kept"][0] == 0.75
+    assert found["kept"][3] == 2
+
+
+def test_the_table_says_measures_with_their_bars():
+    row = {
+        "row": "palettes", "n": 2, "bars": {"least deltaE2000": 8}, "dB": {"pictures": 20.1, "vae": 30.0},
+        "measures": {"right": [0.5, 0.1, 0.9, 2], "least deltaE2000": [7.25, 6.0, 8.5, 2]},
+    }  # fmt: skip
+    line = table([row]).splitlines()[2]
+    said = "right 50 (10-90); least deltaE2000 7.2 (6.0-8.5)"
+    assert line == f"| palettes | 2 | {said} | least deltaE2000 8.0 | 20.1, 30.0 |"
+
+
+def grid_of(row: str) -> Grid:
+    return ROWS[row].make(np.random.default_rng(0)).shots[0].grid
+
+
+def test_aspects_are_drawn_on_their_grids():
+    assert (grid_of("aspect 3:24"), grid_of("aspect 24:3"), grid_of("charts")) == ((3, 24), (24, 3), (16, 16))

@@ -1,0 +1,301 @@
+"""What the visualizer is held to, a row a capability: how its cases are made, and what is measured of them.
+
+Every measure of a case is a number: 1 and 0 for right and wrong, shares, or a quantity with its unit in the
+name. `evaluate.py` paints the cases and puts the measures together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from functools import partial
+
+import numpy as np
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from training.visualizer.tasks import BASE, OTHERS, Task, after_references, series, text_to_image
+from training.world.assets.concepts import is_held_out
+from training.world.kinds import Pixels
+from training.world.pictures.lettering import layout
+from training.world.pictures.posters import SIDE, Poster
+from training.world.pictures.reading import read
+from training.world.pixels import canvas_of
+from training.world.report import Report
+from training.world.scenes.caption import caption
+from training.world.scenes.rich import sample_rich_scene
+from training.world.scenes.sample import sample_scene
+from training.world.scenes.scene import Background, Scene
+from training.world.tasks.changes import CHANGES
+from training.world.tasks.checks import changed
+from training.world.tasks.pictures import kind_of
+from training.world.tasks.sample import Frame
+
+Rng = np.random.Generator
+Measures = dict[str, float]
+TRIES = 4000
+FEW_LETTERS, MANY_LETTERS = 3, 40
+"""Words of a short text, characters of a long one."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One capability. `bars` are the goals by measure; a measure whose name starts with `least` is better
+    small."""
+
+    name: str
+    make: Callable[[Rng], Task]
+    judge: Callable[[Task, Sequence[Pixels]], Measures]
+    bars: dict[str, float] = field(default_factory=dict)
+    task: str = "scene"
+    """The kind or task of `tasks.Shares` that training asks more of when the row fails."""
+
+
+def rows() -> dict[str, Row]:
+    """All rows by name."""
+    short, long = partial(_poster, False), partial(_poster, True)
+    palette = {"least deltaE2000": 8.0, "least share off": 8.0}
+    steady = lambda identity: {"identity": identity, "order": 0.85}  # noqa: E731
+    found = [
+        *(Row(f"{n} objects", partial(_core, n), of_scene, {"objects": bar}) for n, bar in _BY_COUNT.items()),
+        Row("catalogue, flat", partial(_rich, "flat"), of_scene),
+        Row("catalogue, other styles", partial(_rich, "other"), of_scene),
+        Row("counts 2-5", partial(_rich, "count"), partial(of_findings, ("count",)), {"count": 0.75}),
+        Row("relations", partial(_rich, "relation"), partial(of_findings, ("relation",)), {"relation": 0.8}),
+        *(Row(f"aspect {h}:{w}", partial(_wide, (h, w)), of_scene) for h, w in (BASE, *OTHERS)),
+        Row("no background", _transparent, of_alpha, {"least alpha off": 0.03}),
+        Row("stickers", partial(_kind, "sticker"), of_alpha, {"least alpha off": 0.03}, "sticker"),
+        Row("portraits", partial(_kind, "portrait"), of_all, {"attributes": 0.85}, "portrait"),
+        Row("palettes", partial(_kind, "palette"), of_palette, palette, "palette"),
+        Row("text of 1-3 words", short, of_text, {"exact": 0.75}, "poster"),
+        Row("text of 40 characters and more", long, of_text, {"characters": 0.85}, "poster"),
+        Row("charts", partial(_kind, "chart"), of_all, {}, "chart"),
+        Row("screens", partial(_kind, "screen"), of_all, {}, "screen"),
+        Row("unseen nouns as references", _novel, of_novel, {"objects": 0.7}, "compose"),
+        Row("2-4 references", partial(_composed, 2, 4), of_scene, {"kept": 0.8}, "compose"),
+        Row("5-9 references", partial(_composed, 5, 9), of_scene, {"kept": 0.6}, "compose"),
+        Row("series of 2-4", partial(_series, 2, 4), of_series, steady(0.85), "text_to_series"),
+        Row("series of 5-12", partial(_series, 5, 12), of_series, steady(0.7), "text_to_series"),
+    ]
+    edits = [f"edit_{change}" for change in CHANGES]
+    for name, cued in [
+        *((name, False) for name in edits),
+        *((name, True) for name in edits if name not in _WHOLE),
+        *((f"edit_{of}", False) for of in ("portrait", "text", "chart")),
+        ("extract", True),
+    ]:
+        said = f"{name.replace('_', ' ')}{', by cues' if cued else ''}"
+        found.append(Row(said, partial(_edit, name, cued), of_edit, {"right": 0.8}, name))
+    return {row.name: row for row in found}
+
+
+_BY_COUNT = {1: 0.98, 2: 0.95, 3: 0.9, 5: 0.75}
+SPLIT = "heldout"
+_WHOLE = ("edit_background", "edit_restyle")
+"""Edits of all of a picture, which no cue points at."""
+_NOVEL = ("edit_move", "edit_background", "extract")
+"""Tasks whose result shows a noun that no training has seen."""
+
+
+# --- cases -----------------------------------------------------------------------------------------------
+
+
+def _scene_task(scene: Scene, rng: Rng, grid: tuple[int, int] = BASE) -> Task:
+    return Task((Frame(scene, grid, caption(scene, rng)),), name="scene")
+
+
+def _core(count: int, rng: Rng) -> Task:
+    return _scene_task(sample_scene(rng, SPLIT, n_objects=count), rng)
+
+
+def _wide(grid: tuple[int, int], rng: Rng) -> Task:
+    return _scene_task(sample_scene(rng, SPLIT, n_objects=int(rng.integers(1, 3)), aspect=grid), rng, grid)
+
+
+def _transparent(rng: Rng) -> Task:
+    count = int(rng.integers(1, 4))
+    return _scene_task(sample_scene(rng, SPLIT, count, background=Background.transparent()), rng)
+
+
+def _rich(of: str, rng: Rng) -> Task:
+    """A scene of the whole catalogue that has what the row asks for."""
+    fits: dict[str, Callable[[Scene], bool]] = {
+        "flat": lambda s: s.objects[0].style == "flat" and len(s.objects) < 4 and not _grouped(s),
+        "other": lambda s: s.objects[0].style != "flat" and len(s.objects) < 4 and not _grouped(s),
+        "count": lambda s: 2 <= max(o.count for o in s.objects) <= 5,
+        "relation": lambda s: bool(s.relations),
+    }
+    for _ in range(TRIES):
+        scene = sample_rich_scene(rng, SPLIT)
+        if fits[of](scene):
+            return _scene_task(scene, rng)
+    raise ValueError(f"no scene for {of!r} in {TRIES} tries")
+
+
+def _grouped(scene: Scene) -> bool:
+    return bool(scene.relations) or any(item.count > 1 for item in scene.objects)
+
+
+def _kind(name: str, rng: Rng) -> Task:
+    return text_to_image(rng, SPLIT, {name: 1.0})
+
+
+def _poster(long: bool, rng: Rng) -> Task:
+    for _ in range(TRIES):
+        task = text_to_image(rng, SPLIT, {"poster": 1.0})
+        text = " ".join(block.text for block in task.shots[0].scene.blocks)
+        if len(text) >= MANY_LETTERS if long else len(text.split()) <= FEW_LETTERS:
+            return task
+    raise ValueError(f"no such poster in {TRIES} tries")
+
+
+def _novel(rng: Rng) -> Task:
+    """An edit of a picture with a noun that no training has seen."""
+    return after_references(rng, "heldout_concepts", dict.fromkeys(_NOVEL, 1.0))
+
+
+def _composed(least: int, most: int, rng: Rng) -> Task:
+    return _until(
+        lambda: after_references(rng, SPLIT, {"compose": 1.0}, most),
+        lambda t: least <= len(t.references) <= most,
+    )
+
+
+def _series(least: int, most: int, rng: Rng) -> Task:
+    return _until(lambda: series(rng, SPLIT, most=most), lambda task: least <= len(task.shots) <= most)
+
+
+def _edit(name: str, cued: bool, rng: Rng) -> Task:
+    return _until(
+        lambda: after_references(rng, SPLIT, {name: 1.0}), lambda task: bool(task.references[0].cues) == cued
+    )
+
+
+def _until(make: Callable[[], Task], fits: Callable[[Task], bool]) -> Task:
+    for _ in range(TRIES):
+        if fits(task := make()):
+            return task
+    raise ValueError(f"no such case in {TRIES} tries")
+
+
+# --- measures --------------------------------------------------------------------------------------------
+
+
+def report_of(task: Task, pictures: Sequence[Pixels]) -> Report:
+    """All that is asked of the pictures: of a world's sample by the sample, else by the kind."""
+    if task.sample is not None:
+        return task.sample.verify(pictures)
+    frame = task.shots[0]
+    return kind_of(frame.kind).verify(frame.scene, pictures[0])
+
+
+def of_scene(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """All objects where they belong; each object; its colour; the ground; all of it."""
+    report = report_of(task, pictures)
+    measures = {"right": float(report.passed), "kept": report.score("object")}
+    measures["objects"] = float(all(f.passed for f in report.findings if f.property in ("object", "place")))
+    for name in ("color", "size", "style", "background"):
+        measures |= _score(report, name)
+    return measures
+
+
+def of_findings(names: tuple[str, ...], task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """Some properties, each the share of its findings that hold."""
+    report = report_of(task, pictures)
+    return {k: v for name in ("object", *names) for k, v in _score(report, name).items()}
+
+
+def of_all(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """Everything at once, and the share of what was asked."""
+    report = report_of(task, pictures)
+    return {"right": float(report.passed), "attributes": report.score()}
+
+
+def of_novel(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """The unseen nouns that the result must show."""
+    asked = [
+        f.passed
+        for f in report_of(task, pictures).findings
+        if f.property == "object" and is_held_out(re.sub(r"^picture \d+: | at .*$", "", f.about))
+    ]
+    return {"objects": float(np.mean(asked))} if asked else {}
+
+
+def of_text(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """All lines exactly, and the share of characters that are read in order."""
+    poster: Poster = task.shots[0].scene
+    canvas = canvas_of(pictures[0])
+    right = letters = 0
+    exact = True
+    side = SIDE if poster.ground.panel else 2.0
+    for block in poster.blocks:
+        for line in layout(block, *canvas.shape[:2]):
+            found = read(canvas, line, side).text
+            pairs = SequenceMatcher(None, line.text, found, autojunk=False).get_matching_blocks()
+            right += sum(pair.size for pair in pairs)
+            letters += len(line.text)
+            exact &= found == line.text
+    return {"exact": float(exact), "characters": right / max(1, letters)}
+
+
+def of_palette(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """Mean deviation of the colours that were found, and of their shares in points."""
+    palette = task.shots[0].scene
+    report = report_of(task, pictures)
+    seen = [f.found for f in report.findings if f.property == "proportion"]
+    colors, shares = [], []
+    for (wanted, percent), found in zip(palette.colors, seen, strict=True):
+        color, _, share = found.partition(" ")
+        missing = found == "nothing"
+        shares.append(abs(percent - (0.0 if missing else float(share.rstrip("%")))))
+        colors.append(float(deltaE_ciede2000(_lab(wanted), _lab("#808080" if missing else color))))
+    off = {"least deltaE2000": float(np.mean(colors)), "least share off": float(np.mean(shares))}
+    return {"right": float(report.passed), **off}
+
+
+def of_alpha(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """The opacity where there should be none, and all that is asked."""
+    frame, alpha = task.shots[0], pictures[0][..., 3].astype(np.float32) / 255
+    clear = frame.draw()[..., 3] == 0
+    report = report_of(task, pictures)
+    found = {"right": float(report.passed), **_score(report, "object")}
+    return found | ({"least alpha off": float(alpha[clear].mean())} if clear.any() else {})
+
+
+def of_series(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """The same character at both ends, and each picture what its place in the order asks."""
+    assert task.sample is not None
+    report = task.sample.verify(pictures)
+    measures = {"order": report.score("object", "color", "background", "count", "expression")}
+    measures["right"] = float(report.passed)
+    return measures | _score(report, "identity")
+
+
+def of_edit(task: Task, pictures: Sequence[Pixels]) -> Measures:
+    """Whether the target is right, and how well the rest was kept."""
+    report = report_of(task, pictures)
+    asked = [f.passed for f in report.findings if f.property != "outside"]
+    before, after = task.references[0].bare.draw(), task.shots[0].draw()
+    measures = {"right": float(all(asked)), **_score(report, "outside")}
+    if task.name == "extract":
+        return measures  # nothing outside is to stay
+    beyond = ~changed(before, after, 0.08)
+    if beyond.mean() > 0.05:
+        measures["dB outside"] = psnr(before[beyond], pictures[0][beyond])
+    return measures
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
+    """dB between straight RGBA pixels, premultiplied, all four planes."""
+    flat = [np.concatenate([x[..., :3] * (x[..., 3:] / 255.0), x[..., 3:]], -1) for x in (a, b)]
+    return float(10 * np.log10(255**2 / max(1e-9, np.square(flat[0] - flat[1]).mean())))
+
+
+def _score(report: Report, name: str) -> Measures:
+    asked = [f.passed for f in report.findings if f.property == name]
+    return {name: float(np.mean(asked))} if asked else {}
+
+
+def _lab(color: str) -> np.ndarray:
+    return np.asarray(rgb2lab(np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]])))[0]
