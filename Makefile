@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help setup world demo test faults fuzz lint format protos lock train-vae train-nano eval-planner bench compose-smoke clean
+.PHONY: help setup world demo test faults fuzz lint format protos lock train-vae train-nano eval-planner bench bench-visualizer compose-smoke clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /\1\t/' | expand -t 16
@@ -64,6 +64,9 @@ eval-planner: $(INSTALLED) world  ## every bar of the planner on held-out reques
 
 bench: $(INSTALLED) world  ## run benchmarks/, each ending in one JSON line
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+bench-visualizer: $(INSTALLED)  ## seconds a picture, beside the machine's ceiling and a diffusers pipeline
+	@$(BIN)/python benchmarks/visualizer_speed.py
 
 bench-planner: $(INSTALLED)  ## the planner under 1, 4 and 16 sessions, with and without its prefix cache
 	@$(BIN)/python benchmarks/planner_serving.py

@@ -147,7 +147,7 @@ def check_enum(value: int, kind: object, field: str) -> None:
 
 
 def check_regions(regions: Sequence[pb.Region], field: str) -> None:
-    """At most 16 boxes inside the picture, each with a prompt."""
+    """At most 16 boxes inside the picture, each with a prompt; cues lie on references."""
     if len(regions) > MAX_REGIONS:
         problem = f"{len(regions)} regions, the limit is {MAX_REGIONS}"
         raise InvalidInput(field, problem, "describe the rest in the text")
@@ -161,6 +161,11 @@ def check_regions(regions: Sequence[pb.Region], field: str) -> None:
             raise InvalidInput(
                 f"{name}.box", "not inside the picture", "use fractions with x+width and y+height <= 1"
             )
+        if region.cue and not region.HasField("reference"):
+            problem = "no reference picture to draw it on"
+            raise InvalidInput(f"{name}.cue", problem, "name the reference, or leave the cue out")
+        if region.HasField("mask") and region.cue != pb.Region.CUE_MASK:
+            raise InvalidInput(f"{name}.mask", "the cue is not CUE_MASK", "set it, or leave the mask out")
 
 
 def check_sampling(sampling: pb.SamplingOptions, field: str) -> None:

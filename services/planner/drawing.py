@@ -58,6 +58,7 @@ class Drawer:
                 image=types_pb2.Image(
                     index=plan.index, base=result.image, latent=latent, size=result.size,
                     prompt=picture.prompt, seed=plan.seed, family=self.family, references=plan.references,
+                    report=result.report,
                 ),
                 turn_index=plan.turn_index,
                 stage_seconds=timing.seconds,
@@ -81,7 +82,7 @@ class Drawer:
         return (await self._run(job, "encode", timing)).encode.latent
 
     async def _decode(self, latent: types_pb2.BlobRef, timing: "_Timing") -> jobs_pb2.DecodeResult:
-        job = jobs_pb2.DecodeJob(latent=latent, format=self.options.format)
+        job = jobs_pb2.DecodeJob(latent=latent, format=self.options.format, palette=self.options.palette)
         return (await self._run(job, "decode", timing)).decode
 
     async def _run(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from services.planner.history import History, Turn, fold
 from wanimage import clock, limits, metrics
 from wanimage.blobs import Blobs
+from wanimage.cues import mark_uploads
 from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, JobFailed, WanError
 from wanimage.jobs import Jobs, error_of, failure, make_job
 from wanimage.sessions import SessionLog, Sessions, new_session_id
@@ -71,6 +72,7 @@ class Intake:
                 "wait for its end with Watch, or stop it with Cancel"
             )
         uploads = await self._uploads(tenant, user, history)
+        uploads = await mark_uploads(self.blobs, tenant, uploads, options.regions, "options.regions")
         if log is None:
             log = await self.sessions.create(tenant, new_session_id(), family=self.family.digest)
         known = len(history.images) if history else 0

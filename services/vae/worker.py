@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.vae.engine import VaeEngine
-from wanimage import images, metrics, telemetry
+from wanimage import images, metrics, reporting, telemetry
 from wanimage.blobs import Blobs
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
@@ -132,12 +132,13 @@ class VaeWorker:
         with telemetry.span("decode latent"):
             picture = await self.batcher.run(self._decode, ("decode", grid), latent, limit)
         encoded, media_type = await asyncio.to_thread(images.encode, picture, job.format)
+        found = await asyncio.to_thread(reporting.report, picture, job.palette)
         if self.sign is not None:
             encoded = await asyncio.to_thread(self.sign, encoded, media_type)
         shape = list(picture.shape)
         blob = await self.blobs.put(taken.tenant, encoded, media_type, dtype="uint8", shape=shape)
         return jobs_pb2.DecodeResult(
-            image=blob, size=types_pb2.Size(height=picture.shape[0], width=picture.shape[1])
+            image=blob, size=types_pb2.Size(height=picture.shape[0], width=picture.shape[1]), report=found
         )
 
     def _encode(self, pictures: Sequence[Any]) -> Sequence[Any]:

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from services.visualizer.prompts import PromptLimit
 from wanimage import limits, rpc
+from wanimage.cues import mark_uploads
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.jobs import make_job
@@ -101,14 +102,13 @@ class _Call:
         cancelling cancels the jobs under way."""
         async with self.ground.jobs.place("render", self.tenant):
             uploads = await check_uploads(self.ground.blobs, self.tenant, request.references, "references")
+            uploads = await mark_uploads(self.ground.blobs, self.tenant, uploads, request.regions, "regions")
             references = await asyncio.gather(*(self._reference(upload) for upload in uploads))
         job = render_job(request, grid, references)
         rendered = (await self._run(job, "render", on_progress)).render
         decoded: Sequence[jobs_pb2.DecodeResult | None] = [None] * len(rendered.latents)
         if not request.latents_only:
-            decoded = await asyncio.gather(
-                *(self._decode(latent, request.format) for latent in rendered.latents)
-            )
+            decoded = await asyncio.gather(*(self._decode(latent, request) for latent in rendered.latents))
         self.usage.images = len(decoded)
         self.usage.pixel_steps = rendered.pixel_steps
         self.usage.seconds = time.monotonic() - self.started
@@ -118,6 +118,7 @@ class _Call:
                 types_pb2.Image(
                     index=index,
                     base=result.image if result else None,
+                    report=result.report if result else None,
                     latent=latent,
                     size=types_pb2.Size(height=grid[0] * CELL, width=grid[1] * CELL),
                     prompt=picture.prompt,
@@ -135,9 +136,10 @@ class _Call:
         return jobs_pb2.RenderReference(image=image, latent=(await self._run(job, "encode")).encode.latent)
 
     async def _decode(
-        self, latent: types_pb2.BlobRef, image_format: types_pb2.ImageFormat
+        self, latent: types_pb2.BlobRef, request: visualizer_pb2.RenderRequest
     ) -> jobs_pb2.DecodeResult:
-        return (await self._run(jobs_pb2.DecodeJob(latent=latent, format=image_format), "decode")).decode
+        job = jobs_pb2.DecodeJob(latent=latent, format=request.format, palette=request.palette)
+        return (await self._run(job, "decode")).decode
 
     async def _run(
         self, payload: Message, stage: str, on_progress: OnProgress | None = None

@@ -107,6 +107,10 @@ RENDERS = {
     "region outside": (region(box={"x": 0.9, "y": 0, "width": 0.2, "height": 0.2}), "regions[0].box"),
     "region without text": (region(prompt=""), "regions[0].prompt"),
     "region on no reference": (region(reference=0), "regions[0].reference"),
+    "cue on no reference": (region(cue=types_pb2.Region.CUE_BOX), "regions[0].cue"),
+    "mask for another cue": (
+        region(reference=0, cue=types_pb2.Region.CUE_BOX, mask=MISSING), "regions[0].mask",
+    ),
     "no steps": (sampling(steps=0), "sampling.steps"),
     "too many steps": (sampling(steps=101), "sampling.steps"),
     "guidance below 1": (sampling(guidance_scale=0.5), "sampling.guidance_scale"),

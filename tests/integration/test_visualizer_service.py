@@ -185,6 +185,47 @@ async def test_a_reference_changes_the_picture(stub: visualizer_pb2_grpc.Visuali
     assert "encode" in guided.usage.stage_seconds
 
 
+def pointed_at(cue: "types_pb2.Region.Cue.ValueType", **fields: object) -> types_pb2.Region:
+    box = types_pb2.Box(x=0.2, y=0.2, width=0.5, height=0.5)
+    return types_pb2.Region(box=box, prompt="a star", reference=0, cue=cue, **fields)
+
+
+async def test_a_cue_is_drawn_on_its_reference(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+    grey = types_pb2.ImageInput(data=images.encode(np.full((64, 64, 4), 200, np.uint8))[0])
+    found = []
+    for cue in (types_pb2.Region.CUE_UNSPECIFIED, types_pb2.Region.CUE_BOX, types_pb2.Region.CUE_ARROW):
+        asked = request("put it there", seed=3, references=[grey], regions=[pointed_at(cue)])
+        found.append((await drawn(stub, asked))[1].images[0])
+
+    assert len({image.base.sha256 for image in found}) == 3
+    assert len({image.prompt for image in found}) == 1
+
+
+async def test_a_mask_of_another_size_than_its_picture_is_refused_by_name(
+    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub
+) -> None:
+    grey = types_pb2.ImageInput(data=images.encode(np.full((64, 64, 4), 200, np.uint8))[0])
+    small, media_type = images.encode(np.full((32, 64, 4), 255, np.uint8))
+    mask = await visualizer.ground.blobs.put(TENANT, small, media_type)
+    region = pointed_at(types_pb2.Region.CUE_MASK, mask=mask)
+    with pytest.raises(grpc.aio.AioRpcError, match="64x32, its picture is 64x64") as caught:
+        await drawn(stub, request("put it there", references=[grey], regions=[region]))
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_picture_says_what_became_of_its_palette_and_how_clear_it_is(
+    stub: visualizer_pb2_grpc.VisualizerServiceStub,
+) -> None:
+    wanted = types_pb2.Palette(colors=[types_pb2.PaletteColor(hex=h) for h in ("#FF0000", "#808080")])
+    _, output = await drawn(stub, request("a kite", palette=wanted))
+    report = output.images[0].report
+
+    assert [finding.hex for finding in report.palette] == ["#FF0000", "#808080"]
+    assert all(bool(finding.found) == (finding.proportion > 0) for finding in report.palette)
+    assert 0 <= report.transparent + report.translucent <= 1
+
+
 async def test_conditions_reach_the_prompt(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
     behind = types_pb2.Background(kind=types_pb2.Background.KIND_TRANSPARENT)
     _, output = await drawn(stub, request("a small owl in the center", background=behind))

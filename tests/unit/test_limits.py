@@ -20,6 +20,7 @@ def palette(*colors: tuple[str, float | None]) -> pb.Palette:
     return pb.Palette(colors=[pb.PaletteColor(hex=h, proportion=p) for h, p in colors])
 
 
+WHOLE = {"prompt": "a cat", "box": pb.Box(width=1, height=1)}
 BAD = {
     "options.image_count": [options(image_count=0), options(image_count=13)],
     "options.size": [
@@ -43,6 +44,10 @@ BAD = {
     "options.regions[0].prompt": [options(regions=[pb.Region(box=pb.Box(width=1, height=1))])],
     "options.regions[0].box": [
         options(regions=[pb.Region(prompt="a cat", box=pb.Box(x=0.5, width=0.6, height=1))])
+    ],
+    "options.regions[0].cue": [options(regions=[pb.Region(**WHOLE, cue=pb.Region.CUE_BOX)])],
+    "options.regions[0].mask": [
+        options(regions=[pb.Region(**WHOLE, reference=0, cue=pb.Region.CUE_BOX, mask=pb.BlobRef(size=9))])
     ],
     "options.sampling.steps": [options(sampling=pb.SamplingOptions(steps=0))],
     "options.sampling.seed": [options(sampling=pb.SamplingOptions(seed=2**53))],

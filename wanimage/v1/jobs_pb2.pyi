@@ -260,20 +260,24 @@ class EncodeResult(_message.Message):
     def __init__(self, latent: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ...) -> None: ...
 
 class DecodeJob(_message.Message):
-    __slots__ = ("latent", "format")
+    __slots__ = ("latent", "format", "palette")
     LATENT_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    PALETTE_FIELD_NUMBER: _ClassVar[int]
     latent: _types_pb2.BlobRef
     format: _types_pb2.ImageFormat
-    def __init__(self, latent: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., format: _Optional[_Union[_types_pb2.ImageFormat, str]] = ...) -> None: ...
+    palette: _types_pb2.Palette
+    def __init__(self, latent: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., format: _Optional[_Union[_types_pb2.ImageFormat, str]] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ...) -> None: ...
 
 class DecodeResult(_message.Message):
-    __slots__ = ("image", "size")
+    __slots__ = ("image", "size", "report")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     image: _types_pb2.BlobRef
     size: _types_pb2.Size
-    def __init__(self, image: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., size: _Optional[_Union[_types_pb2.Size, _Mapping]] = ...) -> None: ...
+    report: _types_pb2.PictureReport
+    def __init__(self, image: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., size: _Optional[_Union[_types_pb2.Size, _Mapping]] = ..., report: _Optional[_Union[_types_pb2.PictureReport, _Mapping]] = ...) -> None: ...
 
 class RefineJob(_message.Message):
     __slots__ = ("latent", "image", "prompt", "options", "seed", "format")

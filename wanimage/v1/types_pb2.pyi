@@ -300,7 +300,7 @@ class Usage(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., images: _Optional[int] = ..., pixel_steps: _Optional[int] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ("index", "base", "refined", "latent", "size", "prompt", "seed", "family", "references")
+    __slots__ = ("index", "base", "refined", "latent", "size", "prompt", "seed", "family", "references", "report")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     REFINED_FIELD_NUMBER: _ClassVar[int]
@@ -310,6 +310,7 @@ class Image(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     index: int
     base: BlobRef
     refined: BlobRef
@@ -319,7 +320,30 @@ class Image(_message.Message):
     seed: int
     family: str
     references: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, index: _Optional[int] = ..., base: _Optional[_Union[BlobRef, _Mapping]] = ..., refined: _Optional[_Union[BlobRef, _Mapping]] = ..., latent: _Optional[_Union[BlobRef, _Mapping]] = ..., size: _Optional[_Union[Size, _Mapping]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., family: _Optional[str] = ..., references: _Optional[_Iterable[int]] = ...) -> None: ...
+    report: PictureReport
+    def __init__(self, index: _Optional[int] = ..., base: _Optional[_Union[BlobRef, _Mapping]] = ..., refined: _Optional[_Union[BlobRef, _Mapping]] = ..., latent: _Optional[_Union[BlobRef, _Mapping]] = ..., size: _Optional[_Union[Size, _Mapping]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., family: _Optional[str] = ..., references: _Optional[_Iterable[int]] = ..., report: _Optional[_Union[PictureReport, _Mapping]] = ...) -> None: ...
+
+class PictureReport(_message.Message):
+    __slots__ = ("transparent", "translucent", "palette")
+    TRANSPARENT_FIELD_NUMBER: _ClassVar[int]
+    TRANSLUCENT_FIELD_NUMBER: _ClassVar[int]
+    PALETTE_FIELD_NUMBER: _ClassVar[int]
+    transparent: float
+    translucent: float
+    palette: _containers.RepeatedCompositeFieldContainer[PaletteFinding]
+    def __init__(self, transparent: _Optional[float] = ..., translucent: _Optional[float] = ..., palette: _Optional[_Iterable[_Union[PaletteFinding, _Mapping]]] = ...) -> None: ...
+
+class PaletteFinding(_message.Message):
+    __slots__ = ("hex", "found", "delta_e", "proportion")
+    HEX_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    DELTA_E_FIELD_NUMBER: _ClassVar[int]
+    PROPORTION_FIELD_NUMBER: _ClassVar[int]
+    hex: str
+    found: str
+    delta_e: float
+    proportion: float
+    def __init__(self, hex: _Optional[str] = ..., found: _Optional[str] = ..., delta_e: _Optional[float] = ..., proportion: _Optional[float] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("reason", "message", "code", "time")
