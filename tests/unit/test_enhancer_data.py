@@ -2,11 +2,11 @@
 
 from collections import Counter
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import SHIPPED_PLANNER
 from training.enhancer.data import MIX, ROLES, Row, described, role_of, sample_row, sides
 from training.enhancer.items import answer_ids, ask_item, row_item
 from training.enhancer.reward import lost_share, reward
@@ -26,7 +26,7 @@ def _rows() -> tuple[Row, ...]:
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
-    return Vocabulary.load(Path("weights/nano/planner"))
+    return Vocabulary.load(SHIPPED_PLANNER)
 
 
 def test_a_result_is_read_back_exactly_as_it_was_written() -> None:

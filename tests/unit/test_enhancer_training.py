@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.conftest import SHIPPED_PLANNER
 from training.enhancer import adapter, grpo
 from training.enhancer.__main__ import run
 from training.enhancer.adapter import AdapterConfig
@@ -169,7 +170,7 @@ def test_the_ratio_counts_no_further_than_the_clip() -> None:
 @pytest.fixture(scope="module")
 def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A family with a tiny planner."""
-    folder, tokenizer = tmp_path_factory.mktemp("family"), Path("weights/nano/planner")
+    folder, tokenizer = tmp_path_factory.mktemp("family"), SHIPPED_PLANNER
     vocabulary = Vocabulary.load(tokenizer)
     export(build(TINY_MODEL, len(vocabulary), vocabulary.control), None, tokenizer, folder / "planner")
     return folder
@@ -238,7 +239,7 @@ def test_the_papers_recipes_build_without_memory() -> None:
     assert PAPER_QUALITY.stages.keys() == PAPER_FAST.stages.keys()
     from transformers import Qwen3VLForConditionalGeneration
 
-    control = Vocabulary.load(Path("weights/nano/planner")).control
+    control = Vocabulary.load(SHIPPED_PLANNER).control
     with torch.device("meta"):
         model = Qwen3VLForConditionalGeneration(hugging_face_config(QWEN3_VL_2B, 151_936, control))
     millions = sum(p.numel() for p in model.parameters()) / 1e6
@@ -246,7 +247,7 @@ def test_the_papers_recipes_build_without_memory() -> None:
 
 
 def test_items_of_rows_end_within_the_models_context() -> None:
-    vocabulary = Vocabulary.load(Path("weights/nano/planner"))
+    vocabulary = Vocabulary.load(SHIPPED_PLANNER)
     from training.enhancer.items import row_item
     from training.understanding.tokenizer import PREPROCESSOR
 

@@ -1,13 +1,13 @@
 """The enhancer's text form: read back exactly, held to by the grammar, its literals checked."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
+from tests.conftest import SHIPPED_PLANNER
 from wanimage.conditions import PLACES
 from wanimage.enhancing import (
     CATEGORIES,
@@ -24,7 +24,6 @@ from wanimage.enhancing import (
 from wanimage.literals import literals, pictures_asked_for
 from wanimage.tokens import END_THINK, IM_END, Vocabulary
 
-PLANNER = Path("weights/nano/planner")
 _VALUE = st.text(st.characters(exclude_characters="\n", exclude_categories=("Cs",)), min_size=1, max_size=30)
 _WORD = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8)
 _DESCRIPTION = st.builds(
@@ -40,12 +39,12 @@ _REFERRING = st.builds(
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
-    return Vocabulary.load(PLANNER)
+    return Vocabulary.load(SHIPPED_PLANNER)
 
 
 @pytest.fixture(scope="module")
 def ll_tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
-    text = json.dumps(json.loads((PLANNER / "tokenizer.json").read_text()))
+    text = json.dumps(json.loads((SHIPPED_PLANNER / "tokenizer.json").read_text()))
     return LLTokenizer(text, eos_token=vocabulary.control[IM_END])
 
 

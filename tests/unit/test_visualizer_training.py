@@ -59,7 +59,7 @@ def many(make, count: int = 40) -> list[Task]:
 
 
 def test_kinds_are_asked_for_by_share_and_on_the_grid_they_need():
-    kinds = Counter(task.shots[0].kind for task in many(text_to_image, 300))
+    kinds = Counter(task.name for task in many(text_to_image, 300))
     total = sum(SHARES.kinds.values())
     for name, share in SHARES.kinds.items():
         assert kinds[name] / 300 == pytest.approx(share / total, abs=0.09)

@@ -58,7 +58,10 @@ def rows() -> dict[str, Row]:
     palette = {"least deltaE2000": 8.0, "least share off": 8.0}
     steady = lambda identity: {"identity": identity, "order": 0.85}  # noqa: E731
     found = [
-        *(Row(f"{n} objects", partial(_core, n), of_scene, {"objects": bar}) for n, bar in _BY_COUNT.items()),
+        *(
+            Row(f"{n} objects", partial(_core, n), of_scene, {"objects": bar}, "core")
+            for n, bar in _BY_COUNT.items()
+        ),
         Row("catalogue, flat", partial(_rich, "flat"), of_scene),
         Row("catalogue, other styles", partial(_rich, "other"), of_scene),
         Row("counts 2-5", partial(_rich, "count"), partial(of_findings, ("count",)), {"count": 0.75}),

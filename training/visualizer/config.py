@@ -36,7 +36,12 @@ def nano() -> tuple[VisualizerTraining, ...]:
             loop=loop(5000, 1e-3, decay=0.2),
             data=DataConfig(singles=40, references=24, fine=0, wide=0, series=0, easy_steps=1000),
         ),
-        VisualizerTraining(name="ct", model=MotConfig.nano(), loop=loop(4200, 1e-3, decay=0.35)),
+        VisualizerTraining(
+            name="ct",
+            model=MotConfig.nano(),
+            loop=loop(4200, 1e-3, decay=0.6),
+            data=DataConfig(singles=36, references=14, fine=2),
+        ),
         VisualizerTraining(
             name="sft",
             model=MotConfig.nano(),

@@ -36,7 +36,7 @@ MOST_REFERENCES = 5
 
 
 def _plain_kinds() -> dict[str, float]:
-    return {"scene": 0.58, "sticker": 0.12, "portrait": 0.16, "palette": 0.14}
+    return {"core": 0.52, "scene": 0.2, "sticker": 0.08, "portrait": 0.1, "palette": 0.1}
 
 
 def _fine_kinds() -> dict[str, float]:
@@ -64,7 +64,8 @@ class Shares:
     """How often each kind of picture and each task is asked for, by name; letters more than their share."""
 
     kinds: dict[str, float] = field(default_factory=_plain_kinds)
-    """Kinds that the base grid shows."""
+    """Kinds that the base grid shows; `core` are scenes of the 99 nouns in flat style, `scene` are half of
+    them of all that scenes can be."""
     fine_kinds: dict[str, float] = field(default_factory=_fine_kinds)
     """Kinds that need `DETAIL` times more cells a side."""
     edits: dict[str, float] = field(default_factory=_edits)
@@ -101,9 +102,10 @@ def text_to_image(
 ) -> Task:
     """A single picture of one of the kinds, by share; the grid is `DETAIL` times finer where it must be."""
     name = Talk(rng, split).weighted(dict(kinds))
-    kind, fine = kind_of(name), DETAIL.get(name, 1)
-    graph = kind.sample(rng, split, grid)
-    frame = Frame(graph, (grid[0] * fine, grid[1] * fine), "", name)
+    core, fine = name == "core", DETAIL.get(name, 1)
+    kind = kind_of("scene" if core else name)
+    graph = sample_scene(rng, split, aspect=grid) if core else kind.sample(rng, split, grid)
+    frame = Frame(graph, (grid[0] * fine, grid[1] * fine), "", kind.name)
     return Task((replace(frame, prompt=_prompt(frame, rng)),), name=name)
 
 
