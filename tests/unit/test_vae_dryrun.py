@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from training.counting import FIXED_BYTES, TRAINED_BYTES
 from training.vae import dryrun
 from training.vae.config import VaeTraining, tiny
-from training.vae.dryrun import FIXED_BYTES, TRAINED_BYTES, Need, needs
+from training.vae.dryrun import Need, needs
 from wanimage.models.vae import Vae
 
 

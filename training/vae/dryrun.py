@@ -17,17 +17,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from training.counting import FIXED_BYTES, GIB, TRAINED_BYTES, Kept
 from training.vae.config import SIZES, VaeTraining
 from training.vae.objective import Trainee
 from wanimage.models.vae import PLANES, Vae
 
-TRAINED_BYTES = 16
-"""Of a trained parameter: the weight, its average and Adam's two moments, all float32."""
-FIXED_BYTES = 4
-"""Of a frozen one."""
 TEACHER_WIDTH = 1024
 """Channels that latents are projected to; those of a large vision tower."""
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def _need(stage: VaeTraining, height: int, width: int) -> Need:
     vae = trainee.vae
     for fixed in (vae.encoder if stage.part == "decoder" else vae.encoder.linear, vae.decoder.linear):
         fixed.requires_grad_(False)
-    kept = _Kept(trainee)
+    kept = Kept(trainee)
     with FlopCounterMode(display=False) as work, saved_tensors_hooks(kept.add, lambda tensor: tensor):
         _loss(trainee, picture).backward()
     every = sum(p.numel() for p in trainee.parameters())
@@ -92,21 +88,6 @@ def _loss(trainee: Trainee, picture: Tensor) -> Tensor:
     if trainee.critic is not None:
         parts += [trainee.critic(picture), trainee.critic(result.detach()), trainee.critic.frozen(result)]
     return torch.stack([part.float().square().mean() for part in parts]).sum()
-
-
-class _Kept:
-    """Sums what autograd keeps, but for the parameters, which are there anyway."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.bytes = 0
-        self._seen = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
-
-    def add(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._seen:
-            self._seen.add(storage._cdata)
-            self.bytes += storage.nbytes()
-        return tensor
 
 
 def table(rows: Iterable[Need]) -> str:
