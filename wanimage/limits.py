@@ -17,6 +17,8 @@ MAX_INPUT_IMAGES = 9
 MAX_OUTPUT_IMAGES = 12
 """Pictures a turn may make (report 3.5)."""
 MAX_COLORS = 8
+MAX_MESSAGE_TOKENS = 2048
+"""Tokens of one message that the nano family can read beside its pictures and the answer."""
 MAX_REGIONS = 16
 MAX_ASPECT = 8
 MIN_SIDE, MAX_SIDE = 48, 4096
@@ -32,6 +34,13 @@ def check_prompt(text: str, field: str) -> None:
         raise InvalidInput(field, "empty", f"write 1 to {MAX_PROMPT:,} characters")
     if len(text) > MAX_PROMPT:
         raise InvalidInput(field, f"{len(text):,} characters, the limit is {MAX_PROMPT:,}", "shorten it")
+
+
+def check_tokens(count: int, field: str) -> None:
+    """What a message takes of the family's window."""
+    if count > MAX_MESSAGE_TOKENS:
+        problem = f"{count:,} tokens, this family reads {MAX_MESSAGE_TOKENS:,} a message"
+        raise InvalidInput(field, problem, "shorten it")
 
 
 def check_images(images: Sequence[pb.ImageInput], field: str) -> None:

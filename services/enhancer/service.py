@@ -17,8 +17,6 @@ from wanimage.tokens import Vocabulary
 from wanimage.uploads import check_uploads, store_upload
 from wanimage.v1 import enhancer_pb2, enhancer_pb2_grpc, jobs_pb2, types_pb2
 
-MAX_PROMPT_TOKENS = 2048
-"""Tokens of a prompt that the nano family can read beside its pictures and the answer."""
 OFF = "the caller asked for no rewriting"
 
 
@@ -57,10 +55,7 @@ class EnhancerService(enhancer_pb2_grpc.EnhancerServiceServicer):
     def _check(self, request: enhancer_pb2.EnhanceRequest) -> tuple[int, int]:
         """Check every field but the references' contents; returns task and number of pictures."""
         limits.check_prompt(request.prompt, "prompt")
-        tokens = len(self.vocabulary.encode_user_text(request.prompt))
-        if tokens > MAX_PROMPT_TOKENS:
-            problem = f"{tokens:,} tokens, this family reads {MAX_PROMPT_TOKENS:,}"
-            raise InvalidInput("prompt", problem, "shorten it")
+        limits.check_tokens(len(self.vocabulary.encode_user_text(request.prompt)), "prompt")
         limits.check_images(request.references, "references")
         limits.check_range(request.image_count, 0, MOST_ENTRIES, "image_count")
         limits.check_enhance(request.options, "options")

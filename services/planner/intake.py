@@ -19,8 +19,6 @@ from wanimage.weights import Family
 
 SILENT_SECONDS = 30.0
 """A running turn without an event for so long may have lost its worker and its job."""
-MAX_MESSAGE_TOKENS = 2048
-"""Tokens of one message that the nano family can read beside its pictures and the answer."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +111,8 @@ class Intake:
 
     def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
         limits.check_prompt(user.text, "user.text")
-        tokens = len(self.vocabulary.encode_user_text(user.text)) if self.vocabulary else 0
-        if tokens > MAX_MESSAGE_TOKENS:
-            problem = f"{tokens:,} tokens, this family reads {MAX_MESSAGE_TOKENS:,} a message"
-            raise InvalidInput("user.text", problem, "shorten the message")
+        if self.vocabulary:
+            limits.check_tokens(len(self.vocabulary.encode_user_text(user.text)), "user.text")
         limits.check_images(user.images, "user.images")
         limits.check_options(options)
         limits.grid_for(options.size, self.family.base_cells, self.family.max_cells, "options.size")

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from services.enhancer.engine import Ask, EnhancerEngine
 from tests.conftest import SHIPPED_PLANNER
 from training.enhancer.data import MIX, ROLES, Row, described, role_of, sample_row, sides
 from training.enhancer.items import answer_ids, ask_item, row_item
@@ -44,6 +46,17 @@ def test_a_scene_is_described_by_a_caption_that_says_all_of_it() -> None:
     for seed in range(40):
         scene = Talk(np.random.default_rng(seed), "train").scene()
         assert parse(described(scene, True).natural) == scene.spec
+
+
+@pytest.mark.parametrize("variant", ["fast", "quality"])
+def test_a_request_is_laid_out_in_training_as_the_service_lays_it_out(
+    vocabulary: Vocabulary, variant: str
+) -> None:
+    engine = EnhancerEngine(SimpleNamespace(vocabulary=vocabulary))  # type: ignore[arg-type]
+    for row in (row for row in _rows() if not row.references):
+        ask = Ask(row.task, row.count, row.request, forced=row.forced, reasons=variant == "quality")
+        laid = [token for segment in engine._context(ask) for token in segment]
+        assert laid == ask_item(row, variant, vocabulary, PREPROCESSOR).ids
 
 
 def test_full_answers_are_worth_everything() -> None:
