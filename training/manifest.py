@@ -20,7 +20,7 @@ from training.world.dialogues.dialogue import sample_dialogue
 from training.world.scenes.caption import caption
 from training.world.scenes.render import render
 from training.world.scenes.sample import sample_scene
-from wanimage.weights import MANIFEST, part_digest, part_of, write_manifest
+from wanimage.weights import MANIFEST, PLANNERS, part_digest, part_of, write_manifest
 
 PARENTS = {
     "vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae"), "enhancer": ("planner",),
@@ -70,9 +70,9 @@ def write(weights: Path) -> str:
         if before and part in before["lineage"] and _files(before, part) == _found(weights, part):
             lineage[part] = before["lineage"][part]
         else:
-            lineage[part] = (
-                {"parents": digests(weights, parents)} | lineage_of(weights, part) | {"data": data}
-            )
+            # Without a planner of its own a family's understanding branch plans.
+            there = [p if p != PLANNERS[0] or (weights / p).exists() else PLANNERS[-1] for p in parents]
+            lineage[part] = {"parents": digests(weights, there)} | lineage_of(weights, part) | {"data": data}
     return str(write_manifest(weights, weights.name, lineage)["digest"])
 
 

@@ -112,22 +112,6 @@ async def test_generate_streams_a_turn_and_watch_replays_it(stub):
     assert await watched(stub, session, after=len(events)) == []
 
 
-async def test_a_picture_is_shown_with_the_cues_that_point_at_it(planner, stub):
-    grey = Pillow.new("RGBA", (64, 64), (90, 90, 90, 255))
-    buffer = io.BytesIO()
-    grey.save(buffer, "PNG")
-    box = types_pb2.Box(x=0.2, y=0.2, width=0.5, height=0.5)
-    region = types_pb2.Region(box=box, prompt="a key", reference=0, cue=types_pb2.Region.CUE_MASK)
-    request = asking("put a key there", regions=[region])
-    request.user.images.add(data=buffer.getvalue())
-    events = await told(stub, request)
-
-    (uploaded,) = next(e.turn_started for e in events if e.HasField("turn_started")).images
-    seen = Pillow.open(io.BytesIO(await planner.ground.blobs.get(TENANT, uploaded.base)))
-    assert seen.size == (64, 64)
-    assert seen.getpixel((29, 29)) != (90, 90, 90, 255) == seen.getpixel((60, 60))
-
-
 async def test_pictures_can_be_fetched_and_are_what_their_hash_says(stub):
     events = await told(stub, asking())
     blob = next(e.image_ready.image.base for e in events if e.HasField("image_ready"))

@@ -25,7 +25,7 @@ from wanimage.models.understanding import Understanding
 from wanimage.tokens import Vocabulary
 from wanimage.v1 import events_pb2 as ev
 from wanimage.v1 import jobs_pb2, types_pb2
-from wanimage.weights import Family, WeightsError
+from wanimage.weights import Family, WeightsError, part_digest
 
 PROMPT = "a red fox ☃ on snow"
 
@@ -138,9 +138,14 @@ def test_the_manifest_tells_where_the_planner_came_from(family: Family, tmp_path
     assert lineage["planner"]["stage"] == "planner"
     assert lineage["mot"]["parents"].keys() == {"understanding", "vae"}
 
-    shutil.copytree(family.path, tmp_path / "alone", ignore=shutil.ignore_patterns("planner"))
-    manifest.write(tmp_path / "alone")
-    assert "planner" not in Family.load(tmp_path / "alone").manifest["lineage"]
+    alone = tmp_path / "alone"
+    shutil.copytree(family.path, alone, ignore=shutil.ignore_patterns("planner"))
+    (alone / "enhancer").mkdir()
+    (alone / "enhancer" / "training.json").write_text('{"stage": "enhancer"}')
+    manifest.write(alone)
+    lineage = Family.load(alone).manifest["lineage"]
+    assert "planner" not in lineage
+    assert lineage["enhancer"]["parents"] == {"understanding": part_digest(alone, "understanding")}
 
 
 def test_a_part_that_did_not_change_keeps_the_data_it_was_trained_on(

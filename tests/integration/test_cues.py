@@ -1,0 +1,73 @@
+"""Cues on the pictures of a turn and of a request, on the real S3."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from services.planner.intake import Intake
+from tests.turns import FAMILY, Bench, open_bench
+from wanimage.cues import mark_uploads
+from wanimage.errors import InvalidInput
+from wanimage.images import decode, encode
+from wanimage.uploads import Upload
+from wanimage.v1 import types_pb2 as pb
+
+GREY = np.full((64, 64, 4), (90, 90, 90, 255), np.uint8)
+BOX = pb.Box(x=0.2, y=0.2, width=0.5, height=0.5)
+
+
+@pytest.fixture
+async def bench(settings, tenant):
+    async with open_bench(settings, tenant) as opened:
+        yield opened
+
+
+def pointing(cue: "pb.Region.Cue.ValueType", **fields: object) -> pb.Region:
+    return pb.Region(box=BOX, prompt="a key", reference=0, cue=cue, **fields)
+
+
+def grey() -> Upload:
+    return Upload(*encode(GREY), 64, 64)
+
+
+async def test_a_turn_shows_its_picture_with_the_cues_that_point_at_it(bench: Bench):
+    family = SimpleNamespace(digest=FAMILY, base_cells=64, max_cells=256)
+    intake = Intake(bench.sessions, bench.jobs, bench.blobs, family, None)
+    user = pb.UserMessage(text="put a key there", images=[pb.ImageInput(data=encode(GREY)[0])])
+    options = pb.TurnOptions(regions=[pointing(pb.Region.CUE_MASK)])
+    log, _, _ = await intake.accept(bench.tenant, "", user, options, 60)
+
+    (image,) = (await bench.history(log.session_id)).images
+    seen = decode(await bench.blobs.get(bench.tenant, image.base), "image")
+    assert seen.shape == GREY.shape
+    assert (seen[29, 29] != GREY[29, 29]).any()
+    assert (seen[60, 60] == GREY[60, 60]).all()
+
+
+async def test_only_pictures_with_cues_are_drawn_on(bench: Bench):
+    plain = grey()
+    regions = [pointing(pb.Region.CUE_BOX), pointing(pb.Region.CUE_UNSPECIFIED)]
+    marked, other = await mark_uploads(bench.blobs, bench.tenant, [plain, plain], regions, "regions")
+    assert other is plain
+    assert (decode(marked.data, "image") != GREY).any()
+    assert (marked.height, marked.width, marked.stored) == (64, 64, None)
+
+
+async def test_a_mask_lies_where_its_picture_is_white(bench: Bench):
+    white_above = np.zeros_like(GREY)
+    white_above[:20] = 255
+    blob = await bench.blobs.put(bench.tenant, *encode(white_above))
+    masked = pointing(pb.Region.CUE_MASK, mask=blob)
+    (marked,) = await mark_uploads(bench.blobs, bench.tenant, [grey()], [masked], "regions")
+    differs = (decode(marked.data, "image") != GREY).any(-1)
+    assert differs[:20].all()
+    assert not differs[20:].any()
+
+
+async def test_a_mask_of_another_size_is_refused_by_name(bench: Bench):
+    blob = await bench.blobs.put(bench.tenant, *encode(GREY[:32]))
+    wrong = pointing(pb.Region.CUE_MASK, mask=blob)
+    with pytest.raises(InvalidInput, match=r"64x32, its picture is 64x64") as caught:
+        await mark_uploads(bench.blobs, bench.tenant, [grey()], [wrong], "regions")
+    assert caught.value.field == "regions[0].mask"
