@@ -12,7 +12,7 @@ from wanimage.blobs import Blobs
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.latents import get_latent, put_latent
-from wanimage.limits import check_range
+from wanimage.limits import check_palette, check_range
 from wanimage.markup import MAX_CELLS
 from wanimage.takenjob import TakenJob
 from wanimage.v1 import jobs_pb2, types_pb2
@@ -126,6 +126,7 @@ class VaeWorker:
         """Latent to picture. Raises NotFound, DataLoss, FamilyMismatch, or InvalidInput for what is no
         latent."""
         job = taken.job.decode
+        check_palette(job.palette, "decode.palette")
         latent = await get_latent(self.blobs, taken.tenant, job.latent, self.engine.family, "decode.latent")
         grid = (latent.shape[1], latent.shape[2])
         limit = self.engine.batch_size(grid)

@@ -168,6 +168,8 @@ def test_cells_that_an_edit_empties_weigh_more():
     weights = emphasised(after, after.draw(), before.draw(), 4.0).reshape(8, 8)
     assert weights[6, 2] == 4
     assert emphasised(after, after.draw(), None, 4.0).eq(1).all()
+    night = Frame(replace(scene, objects=(), background=Background.plain("black")), (8, 8))
+    assert emphasised(night, night.draw(), before.draw(), 4.0).eq(1).all(), "no edit, another picture"
 
 
 def test_layout_fits_the_latents(batches):

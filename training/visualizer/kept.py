@@ -32,6 +32,8 @@ LIVELY = 12.0
 """Standard deviation of a cell's planes (0..255) from which there is something to see in it."""
 CHANGED = 4.0
 """Mean difference of a cell (0..255) from which it is another one."""
+MOST_CHANGED = 0.6
+"""Share of changed cells beyond which a picture is no edit of the other but a new one."""
 
 
 @dataclass
@@ -130,7 +132,9 @@ def emphasised(frame: Frame, picture: np.ndarray, before: np.ndarray | None, wei
     else:
         lively = _cells(picture.astype(np.float32)).std(axis=1).mean(axis=-1) > LIVELY
     if before is not None and before.shape == picture.shape:
-        lively |= _difference(picture, before) > CHANGED
+        differs = _difference(picture, before) > CHANGED
+        if differs.mean() < MOST_CHANGED:
+            lively |= differs
     return torch.from_numpy(np.where(lively, weight, 1.0).astype(np.float32))
 
 
