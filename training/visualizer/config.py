@@ -45,8 +45,18 @@ def nano() -> tuple[VisualizerTraining, ...]:
         VisualizerTraining(
             name="sft",
             model=MotConfig.nano(),
-            loop=loop(800, 3e-4, warmup=20, decay=1.0, ema=0.99, save_every=100),
-            data=DataConfig(least_db=28.0, distinct_steps=800, seed=1),
+            loop=loop(400, 6e-4, warmup=20, decay=1.0, ema=0.99, save_every=50),
+            data=DataConfig(
+                singles=24,
+                references=12,
+                fine=0,
+                wide=14,
+                series=1,
+                turns=("references", "series", "series", "series"),
+                least_db=26.0,
+                distinct_steps=220,
+                seed=1,
+            ),
         ),
     )
 

@@ -36,8 +36,7 @@ from wanimage.models.understanding import KeysValues, Understanding
 from wanimage.models.vae import Vae
 
 MAX_GAP = 64
-TURN = ("references", "fine", "references", "series")
-"""What stands beside the base pictures, step by step."""
+TURNS = ("references", "fine", "references", "series")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,8 @@ class DataConfig:
     """Pictures of other aspects, one step in four, beside the series."""
     series: int = 2
     """Series, one step in four."""
+    turns: tuple[str, ...] = TURNS
+    """What stands beside the base pictures, step by step; `series` with pictures of other aspects."""
     shares: Shares = field(default_factory=Shares)
     least_db: float = 0.0
     """Only what the VAE itself shows at least so well, dB; 0 takes all. SFT's curation (report 4.2.3)."""
@@ -112,7 +113,7 @@ class Batches:
 
     def _mixed(self, step: int) -> dict[str, list[Task]]:
         rng, config = np.random.default_rng((self.config.seed, step)), self.config
-        shares, turn = config.shares, TURN[step % len(TURN)]
+        shares, turn = config.shares, config.turns[step % len(config.turns)]
         groups = {"single": [text_to_image(rng, kinds=shares.kinds) for _ in range(config.singles)]}
         if turn == "fine":
             groups["fine"] = [fine(rng, shares) for _ in range(config.fine)]
@@ -174,7 +175,7 @@ def fine(rng: np.random.Generator, shares: Shares) -> Task:
 
 def wide(rng: np.random.Generator) -> Task:
     """A scene of another aspect."""
-    return text_to_image(rng, kinds={"scene": 1.0}, grid=sample_grid(rng))
+    return text_to_image(rng, kinds={"core": 0.7, "scene": 0.3}, grid=sample_grid(rng))
 
 
 def padded(rows: Sequence[Tensor]) -> Tensor:
