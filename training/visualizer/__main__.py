@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="folder with weights that the first stage goes on from")
     parser.add_argument("--seed", type=int, help="of weights, data and noise")
     parser.add_argument("--balance", type=Path, help="rows.json of an evaluation: what fails is asked more")
-    parser.add_argument("--kept", type=Path, default=Path("runs/drawn"), help="folder of what was drawn")
+    parser.add_argument("--kept", type=Path, help="folder of what was drawn; default: drawn in --out")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoints in --out")
     parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
     parser.add_argument("--threads", type=int, default=2)
@@ -73,7 +73,7 @@ def main() -> None:
         resume=arguments.resume,
         start=arguments.start,
         fused=arguments.compile,
-        kept=arguments.kept,
+        kept=arguments.kept or arguments.out / "drawn",
     )
 
 

@@ -155,7 +155,10 @@ def _poster(long: bool, rng: Rng) -> Task:
 
 def _novel(rng: Rng) -> Task:
     """An edit of a picture with a noun that no training has seen."""
-    return after_references(rng, "heldout_concepts", dict.fromkeys(_NOVEL, 1.0))
+    return _until(
+        lambda: after_references(rng, "heldout_concepts", dict.fromkeys(_NOVEL, 1.0)),
+        lambda task: any(is_held_out(item.concept) for item in task.shots[0].scene.objects),
+    )
 
 
 def _composed(least: int, most: int, rng: Rng) -> Task:
