@@ -46,7 +46,8 @@ class Row:
 
     name: str
     make: Callable[[Rng], Task]
-    judge: Callable[[Task, Sequence[Pixels]], Measures]
+    judge: Callable[[Task, Sequence[Pixels], Report], Measures]
+    """Measures of a task, what was painted for it, and `report_of` both."""
     bars: dict[str, float] = field(default_factory=dict)
     task: str = "scene"
     """The kind or task of `tasks.Shares` that training asks more of when the row fails."""
@@ -145,12 +146,11 @@ def _kind(name: str, rng: Rng) -> Task:
 
 
 def _poster(long: bool, rng: Rng) -> Task:
-    for _ in range(TRIES):
-        task = text_to_image(rng, SPLIT, {"poster": 1.0})
+    def fits(task: Task) -> bool:
         text = " ".join(block.text for block in task.shots[0].scene.blocks)
-        if len(text) >= MANY_LETTERS if long else len(text.split()) <= FEW_LETTERS:
-            return task
-    raise ValueError(f"no such poster in {TRIES} tries")
+        return len(text) >= MANY_LETTERS if long else len(text.split()) <= FEW_LETTERS
+
+    return _until(lambda: _kind("poster", rng), fits)
 
 
 def _novel(rng: Rng) -> Task:
@@ -196,9 +196,8 @@ def report_of(task: Task, pictures: Sequence[Pixels]) -> Report:
     return kind_of(frame.kind).verify(frame.scene, pictures[0])
 
 
-def of_scene(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_scene(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """All objects where they belong; each object; its colour; the ground; all of it."""
-    report = report_of(task, pictures)
     measures = {"right": float(report.passed), "kept": report.score("object")}
     measures["objects"] = float(all(f.passed for f in report.findings if f.property in ("object", "place")))
     for name in ("color", "size", "style", "background"):
@@ -206,29 +205,27 @@ def of_scene(task: Task, pictures: Sequence[Pixels]) -> Measures:
     return measures
 
 
-def of_findings(names: tuple[str, ...], task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_findings(names: tuple[str, ...], task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """Some properties, each the share of its findings that hold."""
-    report = report_of(task, pictures)
     return {k: v for name in ("object", *names) for k, v in _score(report, name).items()}
 
 
-def of_all(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_all(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """Everything at once, and the share of what was asked."""
-    report = report_of(task, pictures)
     return {"right": float(report.passed), "attributes": report.score()}
 
 
-def of_novel(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_novel(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """The unseen nouns that the result must show."""
     asked = [
         f.passed
-        for f in report_of(task, pictures).findings
+        for f in report.findings
         if f.property == "object" and is_held_out(re.sub(r"^picture \d+: | at .*$", "", f.about))
     ]
     return {"objects": float(np.mean(asked))} if asked else {}
 
 
-def of_text(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_text(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """All lines exactly, and the share of characters that are read in order."""
     poster: Poster = task.shots[0].scene
     canvas = canvas_of(pictures[0])
@@ -245,10 +242,9 @@ def of_text(task: Task, pictures: Sequence[Pixels]) -> Measures:
     return {"exact": float(exact), "characters": right / max(1, letters)}
 
 
-def of_palette(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_palette(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """Mean deviation of the colours that were found, and of their shares in points."""
     palette = task.shots[0].scene
-    report = report_of(task, pictures)
     seen = [f.found for f in report.findings if f.property == "proportion"]
     colors, shares = [], []
     for (wanted, percent), found in zip(palette.colors, seen, strict=True):
@@ -260,27 +256,23 @@ def of_palette(task: Task, pictures: Sequence[Pixels]) -> Measures:
     return {"right": float(report.passed), **off}
 
 
-def of_alpha(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_alpha(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """The opacity where there should be none, and all that is asked."""
     frame, alpha = task.shots[0], pictures[0][..., 3].astype(np.float32) / 255
     clear = frame.draw()[..., 3] == 0
-    report = report_of(task, pictures)
     found = {"right": float(report.passed), **_score(report, "object")}
     return found | ({"least alpha off": float(alpha[clear].mean())} if clear.any() else {})
 
 
-def of_series(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_series(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """The same character at both ends, and each picture what its place in the order asks."""
-    assert task.sample is not None
-    report = task.sample.verify(pictures)
     measures = {"order": report.score("object", "color", "background", "count", "expression")}
     measures["right"] = float(report.passed)
     return measures | _score(report, "identity")
 
 
-def of_edit(task: Task, pictures: Sequence[Pixels]) -> Measures:
+def of_edit(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """Whether the target is right, and how well the rest was kept."""
-    report = report_of(task, pictures)
     asked = [f.passed for f in report.findings if f.property != "outside"]
     before, after = task.references[0].bare.draw(), task.shots[0].draw()
     measures = {"right": float(all(asked)), **_score(report, "outside")}

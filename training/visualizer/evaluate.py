@@ -142,7 +142,8 @@ def run(painter: Painter, row: Row, count: int, sampler: SamplerConfig) -> list[
         batch, first = _batch(tasks[len(cases) :]), len(cases)
         painted = painter.paint(batch, sampler, seed=first * 100)
         for task, pictures in zip(batch, painted, strict=True):
-            cases.append(Case(task, pictures, row.judge(task, pictures), report_of(task, pictures)))
+            report = report_of(task, pictures)
+            cases.append(Case(task, pictures, row.judge(task, pictures, report), report))
     return cases
 
 

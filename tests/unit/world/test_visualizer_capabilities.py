@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.visualizer.capabilities import Row, rows
+from training.visualizer.capabilities import Row, report_of, rows
 from training.visualizer.evaluate import gathered, interval, table
 from training.visualizer.tasks import SHARES
 from training.world.assets import sprites as assets
@@ -26,13 +26,13 @@ ONE_A_MEASURE = (
 def test_true_pictures_have_what_a_row_asks_and_empty_ones_lack_it(row: Row):
     task = row.make(np.random.default_rng(4))
     true = [frame.draw() for frame in task.shots]
-    for name, value in row.judge(task, true).items():
+    for name, value in row.judge(task, true, report_of(task, true)).items():
         if name.startswith("least"):
             assert value <= row.bars[name] / 4, name
         else:
             assert value >= UNITS.get(name, 1.0), name
     grey = [np.full_like(picture, 127) for picture in true]
-    empty = row.judge(task, grey)
+    empty = row.judge(task, grey, report_of(task, grey))
     assert any(v > row.bars[k] if k.startswith("least") else v < UNITS.get(k, 1.0) for k, v in empty.items())
 
 
