@@ -1,9 +1,11 @@
-"""The parts that the generation branch and its connector are built of (report 3.1).
+"""The parts that the generation branch, its connector and the refiner are built of (report 3.1, 3.5).
 
 Letters: B batch, N tokens, W width, H heads, H' key and value heads, D head dimension.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -69,3 +71,23 @@ class SwiGlu(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(functional.silu(gate) * up)
+
+
+class TimestepEmbedding(nn.Module):
+    """Times `[B, N]` in [0, 1] to features `[B, N, W]`: sinusoids of 1000 t, then an MLP, then SiLU."""
+
+    def __init__(self, width: int, sinusoids: int = 256) -> None:
+        super().__init__()
+        self.sinusoids = sinusoids
+        self.mlp = nn.Sequential(nn.Linear(sinusoids, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def forward(self, t: Tensor) -> Tensor:
+        half = self.sinusoids // 2
+        rates = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
+        angles = 1000 * t.float().unsqueeze(-1) * rates
+        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1))
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """LayerNorm without weights, then AdaLN's scale and shift; all broadcast over `x` `[..., W]`."""
+    return functional.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift

@@ -21,7 +21,6 @@ latent channels.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wanimage.models.attention import Backend
-from wanimage.models.blocks import SharedAttention, SwiGlu, Table
+from wanimage.models.blocks import SharedAttention, SwiGlu, Table, TimestepEmbedding, modulate
 from wanimage.models.connector import Connector
 from wanimage.models.layout import Grid, Layout, TextScope, Tokens, mask
 from wanimage.models.rope import RopeConfig, rope_table, rotate
@@ -242,24 +241,9 @@ class Block(nn.Module):
         """`x` `[B, N, W]`, `shifts` `[B, N or 1, 6, W]`, `seen` `[B, 1, N, L + N]`; returns x and its own
         keys, values."""
         s1, c1, g1, s2, c2, g2 = (shifts + self.table).unbind(-2)
-        mixed, own = self.attention(_modulate(x, s1, c1), table, seen, others)
+        mixed, own = self.attention(modulate(x, s1, c1), table, seen, others)
         x = x + g1 * mixed
-        return x + g2 * self.ffn(_modulate(x, s2, c2)), own
-
-
-class TimestepEmbedding(nn.Module):
-    """Times `[B, N]` in [0, 1] to features `[B, N, W]`: sinusoids of 1000 t, then an MLP, then SiLU."""
-
-    def __init__(self, width: int, sinusoids: int = 256) -> None:
-        super().__init__()
-        self.sinusoids = sinusoids
-        self.mlp = nn.Sequential(nn.Linear(sinusoids, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-
-    def forward(self, t: Tensor) -> Tensor:
-        half = self.sinusoids // 2
-        rates = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / half)
-        angles = 1000 * t.float().unsqueeze(-1) * rates
-        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1))
+        return x + g2 * self.ffn(modulate(x, s2, c2)), own
 
 
 class FinalLayer(nn.Module):
@@ -275,7 +259,7 @@ class FinalLayer(nn.Module):
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         shift, scale = self.modulation(features).chunk(2, dim=-1)
-        return self.project(_modulate(x, shift, scale))
+        return self.project(modulate(x, shift, scale))
 
 
 def stack(contexts: Sequence[Context]) -> Context:
@@ -322,10 +306,6 @@ def init_from_understanding(mot: Mot, model: Any) -> None:
             ours.o.weight.copy_(theirs.o_proj.weight)
             ours.q_norm.weight.copy_(theirs.q_norm.weight)
             ours.k_norm.weight.copy_(theirs.k_norm.weight)
-
-
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return functional.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
 
 
 def _joined(first: Tokens, second: Tokens) -> Tokens:
