@@ -27,8 +27,9 @@ import torch
 
 from services.vae.engine import VaeEngine
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
-from services.visualizer.steploop import StepLoop, Ticket
+from services.visualizer.steploop import StepLoop
 from wanimage.config import Settings
+from wanimage.engineloop import Ticket
 from wanimage.sampling import SamplerConfig
 from wanimage.weights import Family
 

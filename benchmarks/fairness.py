@@ -18,17 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from services.visualizer import steploop
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
-from services.visualizer.prompts import PromptLimit
 from services.visualizer.steploop import StepLoop
 from services.visualizer.worker import SLOTS, RenderWorker, pixel_steps
-from wanimage import telemetry, worker
+from wanimage import engineloop, telemetry, worker
 from wanimage.blobs import Blobs
 from wanimage.bus import Bus
 from wanimage.config import Settings
 from wanimage.errors import Overloaded
 from wanimage.jobs import Jobs, make_job
+from wanimage.prompts import PromptLimit
 from wanimage.stack import LocalStack
 from wanimage.v1 import jobs_pb2, types_pb2
 from wanimage.weights import Family
@@ -105,7 +104,7 @@ async def measure(folder: Path, seconds: float, seed: int) -> dict[str, object]:
             )
         for name, fair in (("alone", True), ("fair", True), ("unfair", False)):
             if not fair:
-                steploop.SLACK_CELLS, worker.RESERVED = 10**12, 0.0
+                engineloop.SLACK_CELLS, worker.RESERVED = 10**12, 0.0
             async with await Bus.connect(settings) as bus, await Blobs.connect(settings) as blobs:
                 await bus.jetstream.purge_stream("JOBS")
                 jobs = Jobs(bus)

@@ -26,6 +26,8 @@ umask 077
     printf ','
     identity vae "$VAE_S3_ACCESS_KEY" "$VAE_S3_SECRET_KEY"
     printf ','
+    identity refiner "$REFINER_S3_ACCESS_KEY" "$REFINER_S3_SECRET_KEY"
+    printf ','
     identity operator "$OPERATOR_S3_ACCESS_KEY" "$OPERATOR_S3_SECRET_KEY" ""
     printf ']}\n'
 } >"$config"

@@ -38,7 +38,7 @@ trap finish EXIT
 
 "${compose[@]}" build
 "${compose[@]}" up -d
-for service in planner enhancer visualizer vae; do
+for service in planner enhancer visualizer vae refiner; do
     container=$("${compose[@]}" ps -q "$service")
     until [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = healthy ]; do
         if [ "$SECONDS" -gt "$healthy_seconds" ]; then

@@ -17,6 +17,7 @@ from torch import nn
 
 from training.understanding.architecture import TINY, UnderstandingConfig, build
 from wanimage.models.mot import Mot, MotConfig
+from wanimage.models.refiner import Refiner, RefinerConfig
 from wanimage.models.vae import Vae, VaeConfig
 from wanimage.tokens import (
     CONTROL_TOKENS,
@@ -35,6 +36,7 @@ SERVED = replace(UNDERSTANDING, head_dim=32, rope_sections=(8, 4, 4), context=81
 LIKING = 25.0
 MOT = replace(MotConfig.tiny(), latent_channels=48)
 VAE = VaeConfig.tiny()
+REFINER = RefinerConfig.tiny()
 PIXELS_PER_CELL = 16 * 16 * 4
 QWEN_CONTROL = CONTROL_TOKENS[: CONTROL_TOKENS.index(VIDEO_PAD) + 1]
 CHAT_TEMPLATE = """\
@@ -60,10 +62,13 @@ CHAT_TEMPLATE = """\
 """What Qwen3-VL-Instruct's does for these messages: pictures are shown in a user's message alone."""
 
 
-def build_family(folder: Path, *, seed: int = 0, name: str = "tiny", planner: bool = False) -> Family:
+def build_family(
+    folder: Path, *, seed: int = 0, name: str = "tiny", planner: bool = False, refiner: bool = False
+) -> Family:
     """Write a family into `folder` and load it; families of different seeds have different digests.
 
-    With `planner` its planner is a model of its own, whose tokenizer gives other ids.
+    With `planner` its planner is a model of its own, whose tokenizer gives other ids; with `refiner` it has
+    that part, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -75,6 +80,8 @@ def build_family(folder: Path, *, seed: int = 0, name: str = "tiny", planner: bo
         (folder / "planner" / "training.json").write_text(json.dumps({"stage": "random", "seed": seed + 3}))
     _write_mot(folder, seed)
     _write_vae(folder, seed)
+    if refiner:
+        _write_refiner(folder, seed)
     write_manifest(folder, name, {"stage": "random", "seed": seed})
     return Family.load(folder)
 
@@ -148,6 +155,16 @@ def _write_vae(folder: Path, seed: int) -> None:
         "bias": torch.zeros(PIXELS_PER_CELL),
     }
     save_file({key: value.half() for key, value in basis.items()}, folder / "preview.safetensors")
+
+
+def _write_refiner(folder: Path, seed: int) -> None:
+    torch.manual_seed(seed + 4)
+    refiner = Refiner(REFINER)
+    # A fresh one answers with the enlargement, whatever prompt and seed.
+    for layer in (refiner.place, refiner.modulation, refiner.final, refiner.project):
+        nn.init.normal_(layer.weight, std=0.2)
+    _save(refiner, folder / "refiner.safetensors")
+    (folder / "refiner.json").write_text(json.dumps({"config": REFINER.to_json(), "training": {}}))
 
 
 def _save(module: nn.Module, path: Path) -> None:

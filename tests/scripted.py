@@ -1,7 +1,7 @@
 """A planner engine that follows a script, and workers that finish pictures at once: a turn without models."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.planner.engine import Control, Delta, Part, Picture
@@ -72,12 +72,15 @@ def written_in(context: Sequence[Part]) -> str:
 
 @dataclass
 class InstantDrawing:
-    """Handlers for `render`, `encode` and `decode` jobs that need no model; they count what they did."""
+    """Handlers for the jobs of pictures that need no model; they count what they did."""
 
     blobs: Blobs
     rendered: list[jobs_pb2.RenderJob] = field(default_factory=list)
     hold: asyncio.Event | None = None
     """Renders wait for it, when given."""
+    asked_to_refine: list[jobs_pb2.Job] = field(default_factory=list)
+    refining: Callable[[jobs_pb2.RefineJob], Awaitable[None]] | None = None
+    """Awaited by refinements, when given: may hold them, or raise."""
 
     async def render(self, taken: TakenJob) -> jobs_pb2.RenderResult:
         """A latent that is only a name."""
@@ -103,3 +106,16 @@ class InstantDrawing:
         data, media_type = images.encode(pixels)
         image = await self.blobs.put(taken.tenant, data, media_type, dtype="uint8", shape=(32, 32, 4))
         return jobs_pb2.DecodeResult(image=image, size=types_pb2.Size(height=32, width=32))
+
+    async def refine(self, taken: TakenJob) -> jobs_pb2.RefineResult:
+        """A picture twice the size of those above, whose colour follows from the job's content."""
+        self.asked_to_refine.append(taken.job)
+        await taken.progress(jobs_pb2.JobProgress(step=1, steps=4))
+        if self.refining is not None:
+            await self.refining(taken.job.refine)
+        import numpy as np
+
+        pixels = np.full((64, 64, 4), [*bytes.fromhex(taken.job.id[:6]), 255], np.uint8)
+        data, media_type = images.encode(pixels)
+        image = await self.blobs.put(taken.tenant, data, media_type, dtype="uint8", shape=(64, 64, 4))
+        return jobs_pb2.RefineResult(image=image, size=types_pb2.Size(height=64, width=64), pixel_steps=1000)

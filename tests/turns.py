@@ -79,7 +79,7 @@ async def open_bench(settings: Settings, tenant: str) -> AsyncIterator[Bench]:
         bus = await exits.enter_async_context(await Bus.connect(settings))
         blobs = await exits.enter_async_context(await Blobs.connect(settings))
         jobs, drawing = Jobs(bus), InstantDrawing(blobs)
-        for kind in ("render", "encode", "decode"):
+        for kind in ("render", "encode", "decode", "refine"):
             worker = await exits.enter_async_context(
                 Worker(jobs, kind, family=FAMILY, slots=8, drain_seconds=0)
             )

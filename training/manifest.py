@@ -24,9 +24,10 @@ from wanimage.weights import MANIFEST, PLANNERS, part_digest, part_of, write_man
 
 PARENTS = {
     "vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae"), "enhancer": ("planner",),
+    "refiner": ("understanding", "vae", "mot"),
 }  # fmt: skip
 """What each part stands on. A part's own lineage may name others: those it was trained on."""
-OPTIONAL = ("planner", "enhancer")
+OPTIONAL = ("planner", "enhancer", "refiner")
 """Parts that a family may lack: without its own, the planner is the understanding branch."""
 FOLDERS = ("understanding", "planner", "enhancer")
 """Parts that are folders: Hugging Face models, and the enhancer's adapter."""
@@ -65,7 +66,7 @@ def write(weights: Path) -> str:
     data = data_digest()
     lineage = {}
     for part, parents in PARENTS.items():
-        if part in OPTIONAL and not (weights / part).exists():
+        if part in OPTIONAL and not _found(weights, part):
             continue
         if before and part in before["lineage"] and _files(before, part) == _found(weights, part):
             lineage[part] = before["lineage"][part]

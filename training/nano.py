@@ -8,6 +8,7 @@
 | vae | pictures to latents and back, taught by the understanding's vision tower | 160 min |
 | visualizer | to draw what was planned, on the two frozen ones | 150 min |
 | enhancer | to describe what is asked for, as an adapter on the first | 15 min |
+| refiner | to enlarge and repair what the others draw | 60 min |
 
 A stage that was stopped goes on from its last checkpoint when this is run again; a finished one is exported
 again in seconds. The manifest is written last, over everything.
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from training import manifest
 
-STAGES = ("understanding", "vae", "visualizer", "enhancer")
+STAGES = ("understanding", "vae", "visualizer", "enhancer", "refiner")
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
     for stage in STAGES:
         command = [sys.executable, "-m", f"training.{stage}", "--out", str(arguments.out / stage)]
         command += ["--size", arguments.size, "--resume", "--export", str(arguments.weights)]
-        if stage in ("visualizer", "enhancer"):  # they stand on parts that were just exported
+        if stage in ("visualizer", "enhancer", "refiner"):  # they stand on parts that were just exported
             command += ["--family", str(arguments.weights)]
         if stage == "enhancer":
             command += ["--stage", "sft"]

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     tls_ca: Path | None = None
     """Authorities trusted for fronts, NATS and S3, in place of the system's."""
     c2pa_cert: Path | None = None
-    """The vae puts signed C2PA manifests into its pictures: certificate chain for it (PEM)."""
+    """Vae and refiner put signed C2PA manifests into their pictures: certificate chain for it (PEM)."""
     c2pa_key: Path | None = None
     """Private key of `c2pa_cert`, ECDSA P-256 (PEM)."""
     max_deadline: float = Field(default=3600.0, gt=0)

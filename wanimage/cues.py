@@ -7,6 +7,7 @@ places of the regions in the request, from 1.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +122,7 @@ def _arrow(pen: ImageDraw.ImageDraw, tail: Point, tip: Point, color: tuple[int, 
 
 def _marked(upload: Upload, regions: dict[int, pb.Region], masks: dict[int, Mask]) -> Upload:
     data, media_type = encode(draw(decode(upload.data, "image"), regions, masks))
-    return Upload(data, media_type, upload.height, upload.width)
+    return replace(upload, data=data, media_type=media_type, stored=None)
 
 
 async def _mask(blobs: Blobs, tenant: str, upload: Upload, region: pb.Region, field: str) -> Mask:

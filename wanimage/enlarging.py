@@ -1,4 +1,4 @@
-"""Pictures at a larger size: which size that is, and plain bicubic enlargement of any part of it.
+"""Pictures at a larger size: plain bicubic enlargement of any part of one.
 
 A part is computed alone, from the few source pixels it needs, and equals the same part of the whole; so a
 picture of 16 megapixels is never held enlarged. Beyond its edges a picture goes on as its last pixels do.
@@ -11,26 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
 SHARPNESS = -0.5
 """Parameter of the cubic: Catmull and Rom's."""
-
-
-def target_size(source: Size, long_edge: int, field: str) -> Size:
-    """The size with that long edge and the aspect of `source`, to the nearest pixel.
-
-    Raises InvalidInput naming `field` when it is smaller than `source`.
-    """
-    longest = max(source)
-    if long_edge < longest:
-        problem = f"{long_edge} pixels, the picture has {source[1]}x{source[0]} already"
-        raise InvalidInput(field, problem, f"ask for at least {longest}, or send a smaller picture")
-    height, width = (max(1, round(side * long_edge / longest)) for side in source)
-    return height, width
 
 
 def cells_of(size: Size) -> tuple[int, int]:

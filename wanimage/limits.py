@@ -22,6 +22,8 @@ MAX_MESSAGE_TOKENS = 2048
 MAX_REGIONS = 16
 MAX_ASPECT = 8
 MIN_SIDE, MAX_SIDE = 48, 4096
+MIN_REFINED, MAX_REFINED = 2048, 4096
+"""Long edge of a refined picture, pixels."""
 MAX_SEED = 2**53 - 1
 """Largest seed that JSON carries exactly."""
 
@@ -96,16 +98,17 @@ def check_size_hint(hint: pb.SizeHint, field: str) -> None:
             if side % CELL:
                 near = max(MIN_SIDE, round(side / CELL) * CELL)
                 raise InvalidInput(f"{field}.{name}", f"{side} is not a multiple of {CELL}", f"use {near}")
-        _check_aspect(hint.size.width, hint.size.height, field)
+        check_aspect(hint.size.width, hint.size.height, field)
     elif kind == "aspect":
         check_range(hint.aspect.width, 1, 64, f"{field}.aspect.width")
         check_range(hint.aspect.height, 1, 64, f"{field}.aspect.height")
-        _check_aspect(hint.aspect.width, hint.aspect.height, field)
+        check_aspect(hint.aspect.width, hint.aspect.height, field)
     else:
         raise InvalidInput(field, "neither size nor aspect", "give one, or leave the field out")
 
 
-def _check_aspect(width: int, height: int, field: str) -> None:
+def check_aspect(width: int, height: int, field: str) -> None:
+    """1:8 to 8:1."""
     if max(width, height) > MAX_ASPECT * min(width, height):
         problem = f"{width}:{height} is outside 1:{MAX_ASPECT} to {MAX_ASPECT}:1"
         raise InvalidInput(field, problem, "make the longer side at most 8 times the shorter")
@@ -193,9 +196,14 @@ def check_sampling(sampling: pb.SamplingOptions, field: str) -> None:
 
 
 def check_refine(refine: pb.RefineOptions, field: str) -> None:
-    """A known mode and a long edge of 2048 to 4096."""
+    """A known mode, or none, and a long edge of 2048 to 4096."""
     check_enum(refine.mode, pb.RefineMode, f"{field}.mode")
-    check_range(refine.target_long_edge, 2048, 4096, f"{field}.target_long_edge")
+    check_range(refine.target_long_edge, MIN_REFINED, MAX_REFINED, f"{field}.target_long_edge")
+
+
+def refine_mode(refine: pb.RefineOptions) -> pb.RefineMode:
+    """The mode asked for; high fidelity when none is named."""
+    return refine.mode or pb.REFINE_MODE_HIGH_FIDELITY
 
 
 def check_format(image_format: int, background: pb.Background, field: str) -> None:
@@ -226,7 +234,7 @@ def check_grid(grid: tuple[int, int], max_cells: int, field: str) -> None:
     """A grid (height, width) in cells that the family can draw, as a job states it."""
     for name, side in zip(("height_cells", "width_cells"), grid, strict=True):
         check_range(side, 1, MAX_CELLS, f"{field}.{name}")
-    _check_aspect(grid[1], grid[0], field)
+    check_aspect(grid[1], grid[0], field)
     check_cells(grid, max_cells, field)
 
 
@@ -239,6 +247,20 @@ def check_cells(grid: tuple[int, int], max_cells: int, field: str) -> None:
         raise InvalidInput(
             field, problem, f"ask for at most {int(max_cells**0.5) * CELL} pixels a side, then refine"
         )
+
+
+def target_size(source: tuple[int, int], long_edge: int, field: str) -> tuple[int, int]:
+    """The size (height, width) in pixels with that long edge and the aspect of `source`, to the nearest
+    pixel.
+
+    Raises InvalidInput naming `field` when it is smaller than `source`.
+    """
+    longest = max(source)
+    if long_edge < longest:
+        problem = f"{long_edge} pixels, the picture has {source[1]}x{source[0]} already"
+        raise InvalidInput(field, problem, f"ask for at least {longest}, or send a smaller picture")
+    height, width = (max(1, round(side * long_edge / longest)) for side in source)
+    return height, width
 
 
 def joined_prompt(

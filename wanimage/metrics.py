@@ -97,10 +97,12 @@ ENHANCED = _counter("wan_enhanced_total", "Requests enhanced, by what came of th
 # Engines. ------------------------------------------------------------------------------------------------
 
 BATCH_SIZE = _histogram(
-    "wan_batch_size", "Items of one batch: render steps, encodes, decodes.", SIZES, "kind"
+    "wan_batch_size", "Items of one batch: render steps, encodes, decodes, tiles.", SIZES, "kind"
 )
 BATCH_SECONDS = _histogram("wan_batch_seconds", "Computing one batch.", FAST, "kind")
-PIXEL_STEPS = _counter("wan_pixel_steps_total", "Height x width x evaluations of finished renders.", "tenant")
+PIXEL_STEPS = _counter(
+    "wan_pixel_steps_total", "Height x width x evaluations of finished renders and refinements.", "tenant"
+)
 
 # Blobs. --------------------------------------------------------------------------------------------------
 

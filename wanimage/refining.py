@@ -1,8 +1,9 @@
 """Refinement of a picture, tile by tile: knows neither bus nor gRPC (report 3.5).
 
 1. The source is enlarged to its target size by bicubic interpolation (`enlarging.py`).
-2. Each tile of the enlargement, with an overlap, is encoded and denoised in a few steps (`models/refiner.py`).
-   Noise is that of the whole picture, cut, so that neighbours agree; where they overlap, latents are blended.
+2. Each tile of the enlargement, with an overlap, is encoded and denoised in a few steps
+   (`models/refiner.py`). Noise is that of the whole picture, cut, so that neighbours agree; where they
+   overlap, latents are blended.
 3. When all are there, each tile is decoded with a halo of latents around it, so that no seam shows.
 
 Tiles split a picture evenly, so seconds a megapixel hardly depend on its size. `refine` does it all for one
@@ -21,6 +22,7 @@ from enum import Enum
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from wanimage.enlarging import Enlargement, cells_of
 from wanimage.images import CELL, Rgba
@@ -91,6 +93,11 @@ class Tile:
         """Cells (rows, columns) with the overlap: tiles of one size may share a batch."""
         return self.rows.end - self.rows.begin, self.columns.end - self.columns.begin
 
+    @property
+    def cut(self) -> tuple[slice, slice]:
+        """Its rows and columns with the overlap, in what has a value a cell."""
+        return slice(self.rows.begin, self.rows.end), slice(self.columns.begin, self.columns.end)
+
 
 def tiles_of(grid: tuple[int, int], most: int = TILE_CELLS, overlap: int = OVERLAP) -> list[Tile]:
     """The tiles of a picture of `grid` cells, row by row."""
@@ -129,9 +136,13 @@ def places_of(tiles: Sequence[Tile], scales: Sequence[float]) -> Place:
     return Place(*(torch.tensor(column, dtype=torch.float32) for column in columns))
 
 
-def read_prompts(understanding: Understanding, refiner: Refiner, prompts: Sequence[str]) -> Prompt:
-    """What the frozen branch makes of prompts, one a row; an empty prompt is fine."""
+def read_prompts(
+    understanding: Understanding, refiner: Refiner, prompts: Sequence[str], multiple: int = 1
+) -> Prompt:
+    """What the frozen branch makes of prompts, one a row, padded to a multiple of tokens; an empty prompt is
+    fine."""
     ids, mask = pad_batch([understanding.condition_ids(prompt, (8, 8)) for prompt in prompts])
+    ids, mask = (functional.pad(each, (0, -each.shape[1] % multiple)) for each in (ids, mask))
     return refiner.read(understanding.keys_values(ids, mask), mask.bool())
 
 
@@ -166,9 +177,8 @@ class Latent:
     def add(self, tile: Tile, latent: Tensor) -> None:
         """Blend in a tile's `[Z, h, w]`: its share falls linearly to its edges."""
         weight = _ramp(tile.rows, tile.grid[0])[:, None] * _ramp(tile.columns, tile.grid[1])
-        cut = (slice(tile.rows.begin, tile.rows.end), slice(tile.columns.begin, tile.columns.end))
-        self._sum[:, *cut] += latent * weight
-        self._weight[cut] += weight
+        self._sum[:, *tile.cut] += latent * weight
+        self._weight[tile.cut] += weight
 
     def whole(self) -> Tensor:
         """`[Z, H/16, W/16]`, once every tile is there."""
@@ -202,6 +212,17 @@ def decode_tile(vae: Vae, latent: Tensor, tile: Tile, halo: int = DECODE_HALO) -
     return np.asarray(straight(planes[:, :, rows, columns])[0].numpy())
 
 
+def blank(grid: tuple[int, int]) -> Rgba:
+    """Room for the decoded tiles of a picture of `grid` cells, `[H, W, 4]` uint8."""
+    return np.zeros((grid[0] * CELL, grid[1] * CELL, 4), np.uint8)
+
+
+def place_tile(picture: Rgba, tile: Tile, decoded: Rgba) -> None:
+    """Put a decoded tile where it belongs, in place."""
+    rows, columns = (slice(s.first * CELL, s.last * CELL) for s in (tile.rows, tile.columns))
+    picture[rows, columns] = decoded
+
+
 @torch.inference_mode()
 def refine(
     vae: Vae,
@@ -219,16 +240,12 @@ def refine(
     latent = Latent(grid, vae.config.latent_channels)
     for tile in tiles:
         low = encode_tile(vae, enlarged, tile)[None]
-        cut = noise[None, :, tile.rows.begin : tile.rows.end, tile.columns.begin : tile.columns.end]
         place = places_of([tile], [enlarged.scale])
-        latent.add(tile, denoise(refiner, low, cut, place, prompt, [mode])[0])
+        latent.add(tile, denoise(refiner, low, noise[None, :, *tile.cut], place, prompt, [mode])[0])
         on_tile()
     whole = latent.whole()
-    picture = np.empty((grid[0] * CELL, grid[1] * CELL, 4), np.uint8)
+    picture = blank(grid)
     for tile in tiles:
-        rows, columns = tile.rows, tile.columns
-        picture[rows.first * CELL : rows.last * CELL, columns.first * CELL : columns.last * CELL] = (
-            decode_tile(vae, whole, tile)
-        )
+        place_tile(picture, tile, decode_tile(vae, whole, tile))
         on_tile()
     return picture[: enlarged.size[0], : enlarged.size[1]]

@@ -1,8 +1,10 @@
-"""A job that a worker holds: what its handler sees, and the two ways to settle it."""
+"""A job that a worker holds: what its handler sees, how it reports, and the two ways to settle it."""
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Protocol
 
@@ -163,3 +165,28 @@ class TakenJob:
             work_seconds=time.monotonic() - self._taken_at,
             failure=failure(error) if error else None,
         )
+
+
+@dataclass
+class Reporter:
+    """Publishes progress of one job, newest first: while one message is under way, older steps are
+    skipped."""
+
+    taken: TakenJob
+    _sending: asyncio.Task[None] | None = None
+    _next: Callable[[], JobProgress] | None = field(default=None, repr=False)
+
+    def report(self, make: Callable[[], JobProgress]) -> None:
+        """Send what `make` returns, unless something newer comes first. It is called in a thread, since
+        previews take time to encode."""
+        self._next = make
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        try:
+            while self._next is not None:
+                make, self._next = self._next, None
+                await self.taken.progress(await asyncio.to_thread(make))
+        finally:
+            self._sending = None

@@ -23,6 +23,8 @@ class Upload:
     height: int
     width: int
     """Pixels."""
+    opaque: bool
+    """Whether nothing behind it would show (`images.is_opaque`)."""
     stored: types_pb2.BlobRef | None = None
     """Set when it is in S3 already."""
 
@@ -56,7 +58,8 @@ async def check_upload(blobs: Blobs, tenant: str, picture: types_pb2.ImageInput,
     if max(height, width) > MAX_ASPECT * min(height, width):
         problem = f"{width}x{height} pixels, outside 1:{MAX_ASPECT} to {MAX_ASPECT}:1"
         raise InvalidInput(f"{field}.{kind}", problem, "crop it")
-    return Upload(data, media_type_of(data), height, width, stored)
+    opaque = await asyncio.to_thread(images.is_opaque, pixels)
+    return Upload(data, media_type_of(data), height, width, opaque, stored)
 
 
 async def store_upload(blobs: Blobs, tenant: str, upload: Upload) -> types_pb2.BlobRef:

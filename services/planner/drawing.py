@@ -1,4 +1,4 @@
-"""From planned pictures to finished ones: encode references, render, decode; all as jobs on the bus."""
+"""From planned pictures to finished ones: encode references, render, decode, refine; all as jobs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
+from wanimage.errors import DeadlineExceeded, WanError
 from wanimage.images import fit_grid
-from wanimage.jobs import Jobs, make_job
+from wanimage.jobs import Jobs, failure, make_job
 from wanimage.limits import joined_prompt
 from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
 
-OnProgress = Callable[[int, jobs_pb2.JobProgress], Awaitable[None]]
-"""Called with the position of a picture in its group, and the job's progress."""
+OnProgress = Callable[[str, int, jobs_pb2.JobProgress], Awaitable[None]]
+"""Called with the stage, the position of a picture in its group, and the progress of the stage's job."""
+_OnJobProgress = Callable[[jobs_pb2.JobProgress], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Drawer:
 
         async def relay(progress: jobs_pb2.JobProgress) -> None:
             for position in range(len(plans)):
-                await on_progress(position, progress)
+                await on_progress("render", position, progress)
 
         rendered = (await self._run(job, "render", timing, relay)).render
         decoded = await asyncio.gather(*(self._decode(latent, timing) for latent in rendered.latents))
@@ -68,6 +70,46 @@ class Drawer:
                 plans, job.pictures, rendered.latents, decoded, strict=True
             )
         ]  # fmt: skip
+
+    async def refine(
+        self,
+        drawn: Sequence[events_pb2.ImageReady],
+        on_progress: OnProgress,
+        tried_again: Callable[[WanError], bool],
+    ) -> None:
+        """Add to each picture its refined version, or why there is none: it is finished without.
+
+        Raises a group of what ends the turn or has it `tried_again`: DeadlineExceeded, outages. Pictures that
+        were refined by then have what they got.
+        """
+        timing = _Timing(dict(drawn[0].stage_seconds))
+
+        async def one(position: int, ready: events_pb2.ImageReady) -> None:
+            try:
+                await self._refine(ready, timing, lambda told: on_progress("refine", position, told))
+            except WanError as error:
+                if isinstance(error, DeadlineExceeded) or tried_again(error):
+                    raise
+                ready.refine_failure.CopyFrom(failure(error))
+
+        async with asyncio.TaskGroup() as tasks:  # none goes on, for minutes, when the turn does not
+            for position, ready in enumerate(drawn):
+                tasks.create_task(one(position, ready))
+        for ready in drawn:
+            ready.stage_seconds.update(timing.seconds)
+
+    async def _refine(
+        self, ready: events_pb2.ImageReady, timing: "_Timing", on_progress: _OnJobProgress
+    ) -> None:
+        image = ready.image
+        # Everything is of the log, so whoever runs the turn again asks for the same job.
+        job = jobs_pb2.RefineJob(
+            latent=image.latent, prompt=image.prompt, options=self.options.refine, seed=image.seed,
+            format=self.options.format,
+        )  # fmt: skip
+        refined = (await self._run(job, "refine", timing, on_progress)).refine
+        image.refined.CopyFrom(refined.image)
+        ready.pixel_steps += refined.pixel_steps
 
     def _picture(self, plan: events_pb2.ImagePlanned) -> jobs_pb2.RenderPicture:
         options = self.options
@@ -90,7 +132,7 @@ class Drawer:
         payload: Message,
         stage: str,
         timing: "_Timing",
-        on_progress: Callable[[jobs_pb2.JobProgress], Awaitable[None]] | None = None,
+        on_progress: _OnJobProgress | None = None,
     ) -> jobs_pb2.JobResult:
         job = make_job(self.tenant, self.family, payload, self.seconds_left())
         result = await self.jobs.run(job, on_progress)

@@ -116,7 +116,7 @@ class Intake:
         limits.check_images(user.images, "user.images")
         limits.check_options(options)
         limits.grid_for(options.size, self.family.base_cells, self.family.max_cells, "options.size")
-        if options.HasField("refine"):
+        if options.HasField("refine") and "refiner" not in self.family.parts:
             raise InvalidInput("options.refine", "this deployment has no refiner", "leave the field out")
         for index, region in enumerate(options.regions):
             if region.HasField("reference") and region.reference >= len(user.images):
@@ -146,12 +146,14 @@ class Intake:
 
     @staticmethod
     def _settled(options: types_pb2.TurnOptions, session_id: str, turn_id: str) -> types_pb2.TurnOptions:
-        """The options with a seed, so that a turn that is run again draws the same pictures."""
+        """The options with a seed and a mode, so that a turn that is run again draws the same pictures."""
         settled = types_pb2.TurnOptions()
         settled.CopyFrom(options)
         if not settled.sampling.HasField("seed"):
             digest = hashlib.sha256(f"{session_id}/{turn_id}".encode()).digest()
             settled.sampling.seed = int.from_bytes(digest[:6])
+        if settled.HasField("refine"):
+            settled.refine.mode = limits.refine_mode(settled.refine)
         return settled
 
     def _job(self, tenant: str, session_id: str, turn_id: str, seconds: float) -> jobs_pb2.Job:

@@ -21,7 +21,15 @@ from services.planner.history import History, fold
 from services.planner.referring import references
 from wanimage import clock, metrics, spans
 from wanimage.blobs import Blobs
-from wanimage.errors import Conflict, DeadlineExceeded, JobFailed, Overloaded, Unavailable, WanError
+from wanimage.errors import (
+    Cancelled,
+    Conflict,
+    DeadlineExceeded,
+    JobFailed,
+    Overloaded,
+    Unavailable,
+    WanError,
+)
 from wanimage.jobs import Jobs, failure
 from wanimage.limits import MAX_SEED
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
@@ -79,6 +87,7 @@ class TurnRunner:
             ):
                 raise error from group
             known = error if isinstance(error, WanError) else JobFailed("the planner met an unexpected error")
+            await work.keep_drawn(known)
             await work.append(ev.TurnFailed(failure=failure(known), usage=work.usage()))
             if known is not error:
                 raise error from group
@@ -108,6 +117,7 @@ class _TurnWork:
         self._started = time.perf_counter()
         self._usage = types_pb2.Usage()
         self._handed = len(self.turn.ready)
+        self._drawn: dict[int, ev.ImageReady] = {}  # by turn index: drawn, and not in the log
         self._last_drawing: asyncio.Task[None] | None = None
         self.writer = TurnWriter(session, self.turn.turn_id, on_append=history.apply)
         self._opening: list[Tag] = []
@@ -283,11 +293,11 @@ class _TurnWork:
             await self._last_drawing
 
     async def _draw(self, group: Sequence[ev.ImagePlanned], before: asyncio.Task[None] | None) -> None:
-        async def relay(position: int, progress: jobs_pb2.JobProgress) -> None:
+        async def relay(stage: str, position: int, progress: jobs_pb2.JobProgress) -> None:
             previews = {preview.index: preview.png for preview in progress.previews}
             notice = ev.ImageProgress(
                 index=group[position].index, step=progress.step, steps=progress.steps,
-                preview_png=previews.get(position, b""),
+                preview_png=previews.get(position, b""), stage=stage,
             )  # fmt: skip
             await self.writer.tell(event_of(notice))
 
@@ -299,12 +309,20 @@ class _TurnWork:
                 for plan in group:
                     await self.append(ev.ImageFailed(index=plan.index, failure=failure(error)))
             raise
+        self._drawn |= {each.turn_index: each for each in ready}
+        if self.options.HasField("refine"):
+            await self.drawer.refine(ready, relay, self.taken.will_be_tried_again)
         if before:
             await before  # pictures are announced in order
         for each in ready:
-            for stage, seconds in each.stage_seconds.items():
-                self._usage.stage_seconds[stage] += seconds / len(ready)
-            await self.append(each)
+            await self._hand_over(each, len(ready))
+
+    async def _hand_over(self, ready: ev.ImageReady, together: int) -> None:
+        """Log a finished picture, one of those that were drawn `together`."""
+        await self.append(ready)
+        del self._drawn[ready.turn_index]
+        for stage, seconds in ready.stage_seconds.items():
+            self._usage.stage_seconds[stage] += seconds / together
 
     # The log ----------------------------------------------------------------------------------------------
 
@@ -317,14 +335,24 @@ class _TurnWork:
         usage.seconds = time.perf_counter() - self._started
         return usage
 
+    async def keep_drawn(self, why: WanError) -> None:
+        """The turn ends: log what is drawn and waits to be refined, or for the pictures before it."""
+        for _, ready in sorted(self._drawn.items()):
+            unsettled = not (ready.image.HasField("refined") or ready.HasField("refine_failure"))
+            if self.options.HasField("refine") and unsettled:
+                ready.refine_failure.CopyFrom(failure(why))
+            await self._hand_over(ready, 1)
+
     async def end_early(self) -> None:
         """The worker was told to stop: log why, unless it only hands the turn to another worker."""
         if self.taken.given_back:
             return
         if self.taken.cancelled.is_set():
+            await self.keep_drawn(Cancelled("the turn was cancelled before the picture was refined"))
             await self.append(ev.TurnCancelled(reason="client", usage=self.usage()))
         elif self.taken.seconds_left <= 0:
             late = DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
+            await self.keep_drawn(late)
             await self.append(ev.TurnFailed(failure=failure(late), usage=self.usage()))
 
     async def append(self, body: Message) -> None:

@@ -13,8 +13,8 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
     """Load the VAE; take both kinds of job."""
     # torch is slow to import, and a front does without it.
     from services.vae.engine import VaeEngine
-    from services.vae.provenance import Signer
     from services.vae.worker import SLOTS, Batcher, VaeWorker
+    from wanimage.provenance import Signer
 
     engine = await serve.load(ground, lambda: VaeEngine.load(ground.family))
     batcher = Batcher()

@@ -5,12 +5,10 @@ normalisation, so every output depends on its neighbourhood alone, and tiles wit
 what the whole would (a test compares them).
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from wanimage import telemetry
@@ -46,10 +44,7 @@ class VaeEngine:
     @classmethod
     def load(cls, family: Family, dtype: torch.dtype | None = None) -> "VaeEngine":
         """Read `vae.json` and `vae.safetensors` of a verified family, strictly."""
-        vae = Vae(VaeConfig.from_json(json.loads((family.path / "vae.json").read_text())["config"]))
-        tensors = load_file(family.path / "vae.safetensors")
-        vae.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=True)
-        return cls(vae, family.digest, dtype)
+        return cls(Vae.load(family.path), family.digest, dtype)
 
     @torch.inference_mode()
     def encode(self, pictures: Sequence[Rgba]) -> list[Latent]:

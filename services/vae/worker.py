@@ -97,7 +97,7 @@ class VaeWorker:
     blobs: Blobs
     batcher: Batcher
     sign: Callable[[bytes, str], bytes] | None = None
-    """Puts a manifest into an encoded picture of a media type (provenance.py)."""
+    """Puts a manifest into an encoded picture of a media type (wanimage/provenance.py)."""
 
     async def encode(self, taken: TakenJob) -> jobs_pb2.EncodeResult:
         """Picture to latent. Raises NotFound or DataLoss for its blob, InvalidInput for what is no

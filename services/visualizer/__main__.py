@@ -14,9 +14,9 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
     """Load both branches and start the engine thread; take `render` jobs."""
     # torch is slow to import, and a front does without it.
     from services.visualizer.engine import VisualizerEngine
-    from services.visualizer.prompts import PromptLimit
     from services.visualizer.steploop import StepLoop
     from services.visualizer.worker import SLOTS, RenderWorker, pixel_steps
+    from wanimage.prompts import PromptLimit
 
     engine = await serve.load(ground, lambda: VisualizerEngine(ground.family))
     loop = StepLoop(engine)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import grpc
 from google.protobuf.message import Message
 
-from services.visualizer.prompts import PromptLimit
 from wanimage import limits, rpc
 from wanimage.cues import mark_uploads
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.jobs import make_job
+from wanimage.prompts import PromptLimit
 from wanimage.rpc.relaying import relayed
 from wanimage.serve import Ground
 from wanimage.uploads import Upload, check_uploads, encode_job, store_upload

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from services.visualizer.engine import PictureSpec, Reference, RenderSpec
 from services.visualizer.previews import encode_previews
-from services.visualizer.prompts import PromptLimit
 from services.visualizer.steploop import StepLoop
 from wanimage import images, metrics, spans
 from wanimage.blobs import Blobs
@@ -23,8 +22,9 @@ from wanimage.limits import (
     check_sampling,
 )
 from wanimage.models.mot import Mot
+from wanimage.prompts import PromptLimit
 from wanimage.sampling import SamplerConfig, Solver, evaluations
-from wanimage.takenjob import TakenJob
+from wanimage.takenjob import Reporter, TakenJob
 from wanimage.v1 import jobs_pb2, types_pb2
 from wanimage.weights import Family
 
@@ -69,12 +69,16 @@ class RenderWorker:
         """
         job = taken.job.render
         spec = await self._spec(taken.tenant, job)
-        reporter = _Reporter(taken)
+        reporter = Reporter(taken)
+
+        def on_step(step: int, steps: int, previews: Sequence[Rgba]) -> None:
+            reporter.report(
+                lambda: jobs_pb2.JobProgress(step=step, steps=steps, previews=encode_previews(previews))
+            )
+
         cost = {spans.PIXEL_STEPS: pixel_steps(job)}
         with spans.generation("generate_content", self.family.digest, "image", **cost):
-            latents = await self.loop.render(
-                spec, reporter.on_step, tenant=taken.tenant, previews=job.previews
-            )
+            latents = await self.loop.render(spec, on_step, tenant=taken.tenant, previews=job.previews)
         metrics.PIXEL_STEPS.labels(metrics.tenant(taken.tenant)).inc(pixel_steps(job))
         stored = [
             await put_latent(self.blobs, taken.tenant, latent.numpy(), self.family.digest)
@@ -113,27 +117,3 @@ class RenderWorker:
         height, width = (cells * images.CELL for cells in latent.shape[1:])
         pixels = await asyncio.to_thread(images.resize, pixels, height, width)
         return Reference(pixels=pixels, latents=torch.from_numpy(latent.copy()))
-
-
-@dataclass
-class _Reporter:
-    """Publishes progress of one job, newest first: while one message is under way, older steps are
-    skipped."""
-
-    taken: TakenJob
-    _sending: asyncio.Task[None] | None = None
-    _next: tuple[int, int, Sequence[Rgba]] | None = field(default=None, repr=False)
-
-    def on_step(self, step: int, steps: int, previews: Sequence[Rgba]) -> None:
-        self._next = (step, steps, previews)
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
-
-    async def _send(self) -> None:
-        try:
-            while self._next is not None:
-                (step, steps, pictures), self._next = self._next, None
-                previews = await asyncio.to_thread(encode_previews, pictures) if pictures else []
-                await self.taken.progress(jobs_pb2.JobProgress(step=step, steps=steps, previews=previews))
-        finally:
-            self._sending = None

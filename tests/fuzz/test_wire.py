@@ -22,9 +22,9 @@ from services.planner.context import assemble
 from services.planner.drawing import Drawer
 from services.planner.history import fold
 from services.planner.intake import Intake
+from services.refiner.worker import RefineWorker, largest_cost
 from services.vae.service import _grid
 from services.vae.worker import VaeWorker
-from services.visualizer.prompts import PromptLimit
 from services.visualizer.service import check_request, joined_prompts, render_job
 from services.visualizer.worker import RenderWorker, pixel_steps
 from tests.conftest import SHIPPED, SHIPPED_PLANNER
@@ -40,6 +40,7 @@ from wanimage.errors import WanError
 from wanimage.jobs import Held, error_of
 from wanimage.literals import spelt
 from wanimage.models.understanding import vision_tokens
+from wanimage.prompts import PromptLimit
 from wanimage.sessions import read_event
 from wanimage.subjects import ATTEMPT_HEADER
 from wanimage.tokens import Vocabulary
@@ -49,6 +50,7 @@ from wanimage.worker import Worker
 
 TENANT = originals.TENANT
 KINDS = ("turn", "enhance", "render", "encode", "decode", "refine")
+COSTS = {"render": lambda job: pixel_steps(job.render), "refine": lambda job: largest_cost(job.refine)}
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Ground:
     blobs: Any
     vae: VaeWorker
     visualizer: RenderWorker
+    refiner: RefineWorker
     intake: Intake
     engine: Any
     enhancer: Any
@@ -93,6 +96,7 @@ def ground() -> Ground:
         blobs,
         VaeWorker(engine, blobs, SimpleNamespace(run=at_once)),  # type: ignore[arg-type]
         RenderWorker(None, blobs, family, prompts),  # type: ignore[arg-type]
+        RefineWorker(None, blobs, family, prompts),  # type: ignore[arg-type]
         Intake(None, None, blobs, family, vocabulary),  # type: ignore[arg-type]
         window,
         SimpleNamespace(family=family),
@@ -120,7 +124,7 @@ def test_a_damaged_job_is_buried_refused_or_done(case: Any, ground: Ground) -> N
 
     async def work() -> None:
         jobs = CountingJobs()
-        cost = (lambda job: pixel_steps(job.render)) if kind == "render" else (lambda job: 1.0)
+        cost = COSTS.get(kind, lambda job: 1.0)
         worker = Worker(jobs, kind, family=originals.FAMILY, cost=cost)  # type: ignore[arg-type]
         taken = await worker._accept(
             message(data, f"wan.jobs.{kind}.{TENANT}", {ATTEMPT_HEADER: attempt}, delivery)
@@ -136,6 +140,10 @@ def test_a_damaged_job_is_buried_refused_or_done(case: Any, ground: Ground) -> N
                 await ground.vae.decode(taken)
             elif kind == "render":
                 can_be_drawn(await ground.visualizer._spec(taken.tenant, taken.job.render))
+            elif kind == "refine":
+                spec = await ground.refiner._spec(taken.tenant, taken.job.refine)
+                assert (spec.picture is None) != (spec.latent is None)
+                assert 2048 <= max(spec.size) <= 4096 <= 16 * min(spec.size)
             elif kind == "enhance":
                 ask = await EnhanceWorker(None, ground.blobs, originals.FAMILY)._ask(taken)  # type: ignore[arg-type]
                 can_be_asked(ask, ground)

@@ -24,18 +24,18 @@ from grpc_reflection.v1alpha import reflection_pb2
 import wanimage.v1
 from services.enhancer.__main__ import SERVICE as ENHANCER
 from services.planner.__main__ import SERVICE as PLANNER
+from services.refiner.__main__ import SERVICE as REFINER
 from services.vae.__main__ import SERVICE as VAE
 from services.visualizer.__main__ import SERVICE as VISUALIZER
 from tests.families import build_family
 from tests.fronts import KEY, for_tenants
 from wanimage import images, rpc, serve
 from wanimage.config import Settings
-from wanimage.errors import InvalidInput
-from wanimage.keys import Keyring, KeyStore, RoleName, new_key
+from wanimage.keys import KeyStore, RoleName, new_key
 from wanimage.rpc.rights import NEEDED, OPEN_SERVICES
 from wanimage.sessions import Sessions
 from wanimage.stack import NatsServer, free_ports
-from wanimage.v1 import refiner_pb2_grpc, types_pb2
+from wanimage.v1 import types_pb2
 
 OWNER, STRANGER = "owner", "stranger"
 SESSION = "s1"
@@ -92,7 +92,9 @@ ROWS = {
     "wanimage.v1.EnhancerService/Enhance": writing(
         lambda held: {"prompt": "a fox", "references": [{"blob": held.damaged}]}, INVALID
     ),
-    "wanimage.v1.RefinerService/Refine": writing(lambda held: {}, INVALID, INVALID),
+    "wanimage.v1.RefinerService/Refine": writing(
+        lambda held: {"latent": held.damaged, "options": {"target_long_edge": 2048}}, INVALID
+    ),
     # Deliberately open: probes and balancers carry no key, and the contract is public.
     "grpc.health.v1.Health/Check": Row(lambda held: {}, (OK,) * 7),
     "grpc.health.v1.Health/List": Row(lambda held: {}, (UNMADE,) * 7),
@@ -106,7 +108,7 @@ FRONTS = {
     "wanimage.v1.VaeService": "vae",
     "wanimage.v1.VisualizerService": "visualizer",
     "wanimage.v1.EnhancerService": "enhancer",
-    "wanimage.v1.RefinerService": "unmade",
+    "wanimage.v1.RefinerService": "refiner",
 }
 
 
@@ -156,14 +158,13 @@ async def fronts(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     async with AsyncExitStack() as stack:
         running = {
             service.name: await stack.enter_async_context(serve.running(service, mine))
-            for service in (PLANNER, ENHANCER, VAE, VISUALIZER)
+            for service in (PLANNER, ENHANCER, VAE, VISUALIZER, REFINER)
         }
         ground = running["planner"].ground
         keys = rpc.keyring(mine)
         metadata = await _callers(KeyStore(ground.bus))
         await keys.read(ground.bus)
         addresses = {name: f"127.0.0.1:{process.port}" for name, process in running.items()}
-        addresses["unmade"] = await _unmade(stack, mine, keys)
         held = await _things_of_the_owner(ground, family.digest)
         yield Fronts(addresses, metadata, held)
     nats.stop()
@@ -185,22 +186,6 @@ async def _callers(store: KeyStore) -> dict[str, tuple[tuple[str, str], ...]]:
     metadata = {name: (("authorization", f"Bearer {key}"),) for name, key in made.items()}
     metadata["admin"] += (("x-wan-tenant", OWNER),)
     return {"no key": (), **metadata}
-
-
-class Unmade(refiner_pb2_grpc.RefinerServiceServicer):
-    """The service of the contract that nobody has made yet."""
-
-    async def Refine(self, request: Message, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
-        raise InvalidInput("prompt", "this came through the guard", "stay out")
-        yield
-
-
-async def _unmade(stack: AsyncExitStack, settings: Settings, keys: Keyring) -> str:
-    server = rpc.server(settings, keys)
-    refiner_pb2_grpc.add_RefinerServiceServicer_to_server(Unmade(), server)
-    port = await rpc.listen(server, "127.0.0.1:0")
-    stack.push_async_callback(server.stop, 0)
-    return f"127.0.0.1:{port}"
 
 
 async def _things_of_the_owner(ground: serve.Ground, family: str) -> SimpleNamespace:
@@ -269,6 +254,7 @@ NAMED_BY_BLOB = {
     f"{VAE_NAME}/Decode": lambda blob: {"latent": blob},
     f"{VAE_NAME}/Encode": lambda blob: {"image": {"blob": blob}},
     "wanimage.v1.VisualizerService/Render": lambda blob: {"references": [{"blob": blob}]},
+    "wanimage.v1.RefinerService/Refine": lambda blob: {"latent": blob},
 }
 
 

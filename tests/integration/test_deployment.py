@@ -35,7 +35,7 @@ from wanimage.v1.types_pb2 import BlobRef
 from wanimage.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("planner", "enhancer", "visualizer", "vae")
+SERVICES = ("planner", "enhancer", "visualizer", "vae", "refiner")
 USERS = (*SERVICES, "operator")
 PASSWORDS = {name: f"secret-of-{name}" for name in USERS}
 START_SECONDS = 60.0
@@ -47,6 +47,7 @@ WORK = {
     "render": ("visualizer", jobs_pb2.RenderJob(), jobs_pb2.RenderResult()),
     "encode": ("vae", jobs_pb2.EncodeJob(), jobs_pb2.EncodeResult()),
     "decode": ("vae", jobs_pb2.DecodeJob(), jobs_pb2.DecodeResult()),
+    "refine": ("refiner", jobs_pb2.RefineJob(), jobs_pb2.RefineResult()),
 }
 """Job kind to who takes it, what is asked and what is answered."""
 
@@ -142,6 +143,7 @@ async def test_planner_tells_other_planners_what_is_live(nats_url: str, buses: d
         ("vae", "wan.session.acme.s"),
         ("vae", "wan.jobs.render.acme"),
         ("vae", "$JS.API.CONSUMER.CREATE.JOBS.render-acme.wan.jobs.render.acme"),
+        ("refiner", "$JS.API.CONSUMER.CREATE.JOBS.decode-acme.wan.jobs.decode.acme"),
         ("planner", "wan.dlq.render.acme"),
         ("planner", "$JS.API.CONSUMER.CREATE.JOBS.render-acme.wan.jobs.render.acme"),
         *((user, "$JS.API.STREAM.DELETE.SESSIONS") for user in SERVICES),
@@ -198,7 +200,7 @@ BEYOND = (
 HEARD = ("wan.live.>", "wan.session.>", "wan.>", ">", "_INBOX.>", "_INBOX_planner.>", "$JS.>", "$KV.>")
 
 
-@pytest.mark.parametrize("user", ["visualizer", "vae"])
+@pytest.mark.parametrize("user", ["visualizer", "vae", "refiner"])
 async def test_a_compromised_worker_reaches_no_session_and_no_key(
     nats_url: str, buses: dict[str, Bus], user: str
 ) -> None:

@@ -28,7 +28,7 @@ def pointing(cue: "pb.Region.Cue.ValueType", **fields: object) -> pb.Region:
 
 
 def grey() -> Upload:
-    return Upload(*encode(GREY), 64, 64)
+    return Upload(*encode(GREY), 64, 64, opaque=True)
 
 
 async def test_a_turn_shows_its_picture_with_the_cues_that_point_at_it(bench: Bench):

@@ -326,10 +326,7 @@ BAD = {
         "options.palette.colors",
     ),
     "13 pictures": (asking(image_count=13), "options.image_count"),
-    "a refiner that is not there": (
-        asking(refine=types_pb2.RefineOptions(target_long_edge=2048)), "options.refine",
-    ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -37,7 +37,8 @@ def test_json_is_exactly_one_object_with_every_field(planner, tmp_path):
     assert record["usage"]["pixel_steps"] == 2**40
     assert record["seconds"] == 1.5
     for image in record["images"]:
-        assert set(image) == {"index", "path", "prompt", "height", "width", "seed", "sha256"}
+        facts = {"index", "path", "prompt", "height", "width", "seed", "sha256", "refined", "refine_failure"}
+        assert set(image) == facts
         data = Path(image["path"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == image["sha256"]
         assert Path(image["path"]).name == f"{record['session']}-{record['turn']}-{image['index']}.png"

@@ -3,13 +3,17 @@
 import base64
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from wanimage.cli import inline
 from wanimage.cli.inline import Protocol, Show
+from wanimage.cli.turn import Picture
+from wanimage.cli.view import TurnView
 
 
 def encoded(pixels: np.ndarray, image_format: str = "PNG") -> bytes:
@@ -82,3 +86,22 @@ def test_blocks_show_upper_and_lower_pixels_as_colours():
 def test_transparency_shows_a_checkerboard():
     mixed = inline.over_checker(np.zeros((8, 8, 4), np.uint8))
     assert set(np.unique(mixed)) == set(inline.CHECKER)
+
+
+def test_a_large_picture_goes_to_the_terminal_as_a_thumbnail_and_a_small_one_as_it_is():
+    small = encoded(np.full((8, 8, 4), 255, np.uint8), "WEBP")
+    assert inline.shrunk(small) == small
+    noise = np.random.default_rng(0).integers(0, 256, (500, 2000, 4), np.uint8)
+    with Image.open(io.BytesIO(inline.shrunk(encoded(noise)))) as shown:
+        assert (shown.size, shown.format) == ((inline.SHRUNK_SIDE, 256), "PNG")
+
+
+def test_a_picture_too_large_to_decode_is_saved_without_being_shown(monkeypatch):
+    monkeypatch.setattr(inline, "SHRINK_BYTES", 100)
+    monkeypatch.setattr("wanimage.images.MAX_BYTES", 200)
+    console = Console(file=io.StringIO(), width=200)
+    turn_view = TurnView(console, Show.KITTY)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 4), np.uint8)
+    turn_view.saved(Picture(0, "noise", path=Path("out/noise.png")), encoded(noise))
+    assert "out/noise.png" in console.file.getvalue()
+    assert "not shown" in console.file.getvalue()

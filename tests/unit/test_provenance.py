@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
-from services.vae.provenance import MODEL_MADE, Signer
 from wanimage import images
 from wanimage.config import Settings
+from wanimage.provenance import MODEL_MADE, Signer
 from wanimage.v1 import types_pb2
 
 FAMILY = "f" * 64

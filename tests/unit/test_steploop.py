@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from services.visualizer import steploop
 from services.visualizer.engine import PictureSpec, RenderSpec
 from services.visualizer.previews import MAX_PREVIEWS_BYTES, encode_previews
 from services.visualizer.steploop import StepLoop
 from tests.conftest import eventually
-from wanimage import images
+from wanimage import engineloop, images
 from wanimage.errors import Cancelled, InvalidInput
 from wanimage.sampling import SamplerConfig
 
@@ -123,7 +122,7 @@ async def test_a_render_larger_than_the_room_runs_alone(loop: StepLoop, engine: 
 async def test_a_tenant_far_ahead_sits_out_until_the_other_has_caught_up(
     loop: StepLoop, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steploop, "SLACK_CELLS", 2)
+    monkeypatch.setattr(engineloop, "SLACK_CELLS", 2)
     flood = [start(loop, f"big {number}", steps=6, tenant="big") for number in range(4)]
     await eventually(lambda: engine.waiting)
     engine.permits.release()
@@ -151,10 +150,10 @@ async def test_tenants_that_were_served_alike_share_their_steps(
 
 def test_what_a_tenant_was_served_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
-    monkeypatch.setattr(steploop, "time", SimpleNamespace(monotonic=lambda: clock))
-    ledger = steploop._Ledger()
+    monkeypatch.setattr(engineloop, "time", SimpleNamespace(monotonic=lambda: clock))
+    ledger = engineloop.Ledger()
     ledger.add("big", 1000)
-    clock = steploop.HALF_LIFE_SECONDS
+    clock = engineloop.HALF_LIFE_SECONDS
     ledger.forget()
     assert ledger.served("big") == pytest.approx(500)
     clock *= 20
@@ -209,7 +208,7 @@ async def test_steps_are_reported_at_once_and_then_seldom(
     loop: StepLoop, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = clock = time.monotonic()  # not behind what the loop has already read from the real clock
-    monkeypatch.setattr(steploop, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(engineloop, "time", SimpleNamespace(monotonic=lambda: clock))
     steps: list[int] = []
     picture = PictureSpec(prompt="slow", grid=(1, 1), seed=0)
     spec = RenderSpec(pictures=(picture,), sampler=SamplerConfig(steps=20))

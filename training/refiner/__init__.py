@@ -1,1 +1,1 @@
-"""Training of the refiner: degradations, pairs, the three stages (flow, distillation, rewards), evaluation."""
+"""Training of the refiner: degradations, pairs, stages, evaluation."""

@@ -40,6 +40,8 @@ def chat(
     steps: options.StepsFlag = None,
     guidance: options.GuidanceFlag = None,
     enhance: options.EnhanceFlag = options.Enhance.AUTO,
+    refine: options.RefineFlag = None,
+    refine_size: options.RefineSizeFlag = None,
     more: options.OptionsFlag = None,
     out: options.OutFlag = Path("out"),
     show: Annotated[inline.Show, typer.Option(help="Pictures in the terminal.")] = inline.Show.AUTO,
@@ -51,7 +53,8 @@ def chat(
     """Converse; pictures appear in the terminal and in a folder. The flags hold for every turn."""
     turn = turn_options(
         size=size, aspect=aspect, count=n, palette=palette, background=background,
-        seed=seed, steps=steps, guidance=guidance, enhance=enhance, options=more,
+        seed=seed, steps=steps, guidance=guidance, enhance=enhance,
+        refine=refine, refine_size=refine_size, options=more,
     )  # fmt: skip
     turn.previews = True
     planner = stackfile.find("planner", address, data_dir)

@@ -9,7 +9,7 @@ from wanimage import limits
 from wanimage.cli import inline, options, report, stackfile
 from wanimage.cli.client import PlannerClient
 from wanimage.cli.options import read_picture, turn_options
-from wanimage.cli.running import check, run_turn
+from wanimage.cli.running import check, check_refined, run_turn
 from wanimage.cli.view import Silent, TurnView, View
 from wanimage.v1 import types_pb2
 
@@ -27,6 +27,8 @@ async def generate(
     steps: options.StepsFlag = None,
     guidance: options.GuidanceFlag = None,
     enhance: options.EnhanceFlag = options.Enhance.AUTO,
+    refine: options.RefineFlag = None,
+    refine_size: options.RefineSizeFlag = None,
     more: options.OptionsFlag = None,
     session: options.SessionFlag = None,
     out: options.OutFlag = Path("out"),
@@ -44,7 +46,8 @@ async def generate(
     limits.check_prompt(prompt, "PROMPT")
     turn = turn_options(
         size=size, aspect=aspect, count=n, palette=palette, background=background,
-        seed=seed, steps=steps, guidance=guidance, enhance=enhance, options=more,
+        seed=seed, steps=steps, guidance=guidance, enhance=enhance,
+        refine=refine, refine_size=refine_size, options=more,
     )  # fmt: skip
     pictures = read_pictures(ref or [])
     view: View = Silent() if json else TurnView(report.out(), show)
@@ -63,6 +66,7 @@ async def generate(
         usage = result.usage
         made = f"{report.counted(usage.images, 'picture')}, {usage.generated_tokens} tokens"
         report.out().print(f"[dim]session {result.session}: {made}, {usage.seconds:.1f} s[/dim]")
+    check_refined(result)
 
 
 def read_pictures(paths: list[Path]) -> list[types_pb2.ImageInput]:

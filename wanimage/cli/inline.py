@@ -26,6 +26,9 @@ CHECKER = (200, 232)
 ALPHA_SQUARE = 4
 """Side of one square of that pattern, in thumbnail pixels."""
 
+SHRINK_BYTES, SHRUNK_SIDE = 2_000_000, 1024
+"""A larger file goes to the terminal as a thumbnail, pixels on its longer side."""
+
 
 class Protocol(StrEnum):
     """How pictures are shown."""
@@ -62,6 +65,16 @@ def protocol(show: Show, *, terminal: bool, environment: Mapping[str, str] = os.
     if environment.get("COLORTERM", "") in ("truecolor", "24bit"):
         return Protocol.BLOCKS
     return Protocol.NONE
+
+
+def shrunk(data: bytes) -> bytes:
+    """The file, or a PNG of its thumbnail when it is large. Raises InvalidInput where it is not decoded."""
+    if len(data) <= SHRINK_BYTES:
+        return data
+    picture = images.decode(data, "picture")
+    scale = min(1.0, SHRUNK_SIDE / max(picture.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    return images.encode(images.resize(picture, height, width))[0]
 
 
 def kitty(data: bytes, columns: int = COLUMNS) -> str:

@@ -14,6 +14,7 @@ from wanimage.cli import (
     generate,
     keeping,
     keys,
+    refine,
     sessions,
     top,
     training,
@@ -23,13 +24,14 @@ from wanimage.cli import (
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_show_locals=False,
-    help="Talk, and get pictures: planner, enhancer, visualizer and VAE as services on this machine.",
+    help="Talk, and get pictures: planner, enhancer, visualizer, VAE and refiner, on this machine.",
 )  # fmt: skip
 
 app.command()(demo.demo)
 app.command()(chat.chat)
 app.command()(generate.generate)
 app.command()(enhance.enhance)
+app.command()(refine.refine)
 app.add_typer(sessions.app, name="sessions")
 app.command()(keeping.gc)
 app.command()(up.up)

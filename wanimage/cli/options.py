@@ -93,6 +93,36 @@ EnhanceFlag = Annotated[
         rich_help_panel=TURN,
     ),
 ]
+
+
+class Refine(StrEnum):
+    """What the refiner may change, as a person types it."""
+
+    HIGH_FIDELITY = "high-fidelity"
+    REPAIR = "repair"
+
+
+REFINE = {
+    Refine.HIGH_FIDELITY: pb.REFINE_MODE_HIGH_FIDELITY,
+    Refine.REPAIR: pb.REFINE_MODE_REPAIR,
+}
+RefineFlag = Annotated[
+    Refine | None,
+    typer.Option(
+        "--refine",
+        help="Make each picture large. high-fidelity: only sharpens; repair: may change details.",
+        rich_help_panel=TURN,
+    ),
+]
+RefineSizeFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--refine-size",
+        metavar="PIXELS",
+        help="Its longer side, 2048 to 4096; alone it means --refine high-fidelity. [default: 2048]",
+        rich_help_panel=TURN,
+    ),
+]
 OptionsFlag = Annotated[
     str | None,
     typer.Option(
@@ -145,6 +175,8 @@ def turn_options(
     steps: int | None = None,
     guidance: float | None = None,
     enhance: Enhance = Enhance.AUTO,
+    refine: Refine | None = None,
+    refine_size: int | None = None,
     options: str | None = None,
 ) -> pb.TurnOptions:
     """Read the flags and check their limits before anything is sent. Raises BadInput."""
@@ -167,6 +199,8 @@ def turn_options(
         turn.sampling.guidance_scale = guidance
     if enhance is not Enhance.AUTO:
         turn.enhance.CopyFrom(ENHANCE[enhance])
+    if refine is not None or refine_size is not None:
+        turn.refine.CopyFrom(refine_options(refine, refine_size, "--refine-size"))
     if palette:
         turn.palette.CopyFrom(read_palette(palette))
     if background:
@@ -189,8 +223,15 @@ _FLAGS = {
     "options.sampling.seed": "--seed",
     "options.sampling.steps": "--steps",
     "options.sampling.guidance_scale": "--guidance",
+    "options.refine": "--refine-size",
 }
 """Where a refused field was given."""
+
+
+def refine_options(mode: Refine | None, size: int | None, flag: str) -> pb.RefineOptions:
+    """High fidelity and the least size where none is given; `flag` is where `size` was."""
+    edge = limits.MIN_REFINED if size is None else _unsigned(size, flag, 2**32 - 1)
+    return pb.RefineOptions(mode=REFINE[mode or Refine.HIGH_FIDELITY], target_long_edge=edge)
 
 
 def read_json(text: str | None) -> pb.TurnOptions:

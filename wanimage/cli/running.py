@@ -93,3 +93,10 @@ def check(turn: Turn) -> None:
         raise report.failure(turn.failure.reason, turn.failure.message, turn.failure.code)
     if turn.cancelled:
         raise Interrupted(f"the turn was cancelled ({turn.cancelled})")
+
+
+def check_refined(turn: Turn) -> None:
+    """Raise Stop when a picture was to be refined and has its base alone."""
+    left = [picture for picture in turn.pictures.values() if picture.refine_failure]
+    if left:
+        raise report.Stop(f"{report.counted(len(left), 'picture')} not refined: {left[0].refine_failure}")

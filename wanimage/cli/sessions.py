@@ -10,9 +10,9 @@ from rich.text import Text
 
 from wanimage.cli import inline, keeping, options, report, stackfile
 from wanimage.cli.client import PlannerClient
-from wanimage.cli.turn import ENDS, Turn
+from wanimage.cli.turn import ENDS, Turn, size_of
 from wanimage.cli.view import TurnView
-from wanimage.v1 import events_pb2, planner_pb2
+from wanimage.v1 import events_pb2, planner_pb2, types_pb2
 
 app = typer.Typer(no_args_is_help=True, help="Look at conversations, follow, branch, delete and move them.")
 
@@ -177,10 +177,18 @@ def record(session: planner_pb2.Session) -> dict[str, object]:
                 "width": image.size.width,
                 "seed": image.seed,
                 "sha256": image.base.sha256,
+                "refined": _refined_record(image),
             }
             for image in session.images
         ],
     }
+
+
+def _refined_record(image: types_pb2.Image) -> dict[str, object] | None:
+    if not image.HasField("refined"):
+        return None
+    height, width = size_of(image.refined, image.size)
+    return {"height": height, "width": width, "sha256": image.refined.sha256}
 
 
 def event_record(event: events_pb2.Event) -> dict[str, object]:

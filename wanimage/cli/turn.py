@@ -26,6 +26,9 @@ class Picture:
     series: int = 0
     blob: types_pb2.BlobRef | None = None
     """The finished file: the refined one where there is one."""
+    refined: bool = False
+    refine_failure: str = ""
+    """Why it is not refined although that was asked for."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     path: Path | None = None
     """Where it was saved."""
@@ -96,9 +99,10 @@ class Turn:
         picture = self.pictures.setdefault(image.index, Picture(image.index, image.prompt))
         picture.prompt = image.prompt or picture.prompt
         picture.seed = image.seed
-        picture.blob = image.refined if image.HasField("refined") else image.base
-        height, width = picture.blob.shape[:2] or (image.size.height, image.size.width)
-        picture.size = (height, width)
+        picture.refined = image.HasField("refined")
+        picture.blob = finished(image)
+        picture.refine_failure = ready.refine_failure.message
+        picture.size = size_of(picture.blob, image.size)
         picture.stage_seconds = dict(ready.stage_seconds)
 
     def _end(self, kind: str, event: events_pb2.Event) -> None:
@@ -144,7 +148,20 @@ def _picture_record(picture: Picture) -> dict[str, Any]:
         "width": picture.size[1],
         "seed": picture.seed,
         "sha256": picture.blob.sha256,
+        "refined": picture.refined,
+        "refine_failure": picture.refine_failure,
     }
+
+
+def finished(image: types_pb2.Image) -> types_pb2.BlobRef:
+    """The file of a picture that people want: the refined one where there is one."""
+    return image.refined if image.HasField("refined") else image.base
+
+
+def size_of(blob: types_pb2.BlobRef, otherwise: types_pb2.Size) -> tuple[int, int]:
+    """(height, width) of a picture's file, where it states its shape."""
+    height, width = blob.shape[:2] or (otherwise.height, otherwise.width)
+    return height, width
 
 
 def usage_record(usage: types_pb2.Usage) -> dict[str, Any]:
@@ -161,8 +178,11 @@ def file_name(session: str, turn: str, index: int, media_type: str) -> str:
 
 
 def save(data: bytes, path: Path) -> None:
-    """Write atomically, so that no half picture is ever seen under its name."""
+    """Write atomically, so that no half picture is ever seen under its name; leaves nothing when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{hashlib.sha256(data).hexdigest()[:8]}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

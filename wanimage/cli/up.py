@@ -27,7 +27,7 @@ LAST = ("vae",)
 """Ended after the other services: their running work still decodes."""
 FIRST = ("gateway", "planner")
 """Ended first, in this order: they take new turns, and a turn being finished still needs every worker."""
-OPTIONAL = ("enhancer",)
+OPTIONAL = ("enhancer", "refiner")
 """Services that a family may have no weights for."""
 GRACE_SECONDS = 5.0
 """Beyond its own drain time, how long a service may take to end."""

@@ -90,6 +90,8 @@ class TurnView:
         elif kind == "image_progress" and event.image_progress.index in self._bars:
             self._bars[event.image_progress.index].advance(event.image_progress)
             self._refresh()
+        elif kind == "image_ready" and event.image_ready.HasField("refine_failure"):
+            self._unrefined(event.image_ready, turn)
         elif kind == "image_failed":
             self._bars.pop(event.image_failed.index, None)
             self.note(
@@ -124,6 +126,12 @@ class TurnView:
             self._start_live(self._bars_table())
 
     def _show(self, data: bytes) -> None:
+        try:
+            self._draw(inline.shrunk(data))
+        except InvalidInput as error:  # larger than what is decoded here; it lies on disk
+            self.note(f"not shown: {error.problem}")
+
+    def _draw(self, data: bytes) -> None:
         if self.protocol is inline.Protocol.KITTY:
             self.console.file.write(inline.kitty(data))
         elif self.protocol is inline.Protocol.ITERM2:
@@ -157,6 +165,11 @@ class TurnView:
             self._start_live(self._bars_table())
         else:
             self._refresh()
+
+    def _unrefined(self, ready: events_pb2.ImageReady, turn: Turn) -> None:
+        index, why = ready.image.index, ready.refine_failure.message
+        self.note(f"picture {index} is not refined: {why}", "yellow")
+        self.note(f"its base is kept; `wan refine {turn.session}:{index}` refines it later")
 
     def _write(self, text: str, style: str = "") -> None:
         if style != self._style:
@@ -222,12 +235,14 @@ class _Bar:
         self.index, self.size = index, size
         self.prompt = textwrap.shorten(prompt, PROMPT_COLUMNS, placeholder="…")
         self.step = self.steps = 0
+        self.refining = False
         self.preview: Text | None = None
         self.started = time.monotonic()
         self._spinner = Spinner("dots")
 
     def advance(self, progress: events_pb2.ImageProgress) -> None:
         self.step, self.steps = progress.step, progress.steps
+        self.refining = progress.stage == "refine"
         if progress.preview_png:
             try:
                 self.preview = inline.blocks(progress.preview_png, PREVIEW_COLUMNS)
@@ -239,6 +254,8 @@ class _Bar:
             total=self.steps or None, completed=self.step, width=BAR_COLUMNS, pulse=not self.steps
         )
         steps = f"{self.step}/{self.steps}" if self.steps else "queued"
+        if self.refining:
+            steps = f"refining {steps}"
         return (
             self._spinner,
             Text(f"picture {self.index}"),

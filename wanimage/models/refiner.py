@@ -102,6 +102,23 @@ class Prompt:
         """The prompts of other rows, such as one for each tile."""
         return Prompt([(k[index], v[index]) for k, v in self.pairs], self.seen[index])
 
+    @staticmethod
+    def stack(prompts: Sequence[Prompt]) -> Prompt:
+        """The rows of several as one batch, padded on the right to the longest."""
+        if len(prompts) == 1:
+            return prompts[0]
+        length = max(prompt.seen.shape[1] for prompt in prompts)
+        pads = [length - prompt.seen.shape[1] for prompt in prompts]
+        pairs = [
+            tuple(
+                torch.cat([functional.pad(x, (0, 0, 0, pad)) for x, pad in zip(same, pads, strict=True)])
+                for same in zip(*block, strict=True)
+            )
+            for block in zip(*(prompt.pairs for prompt in prompts), strict=True)
+        ]
+        seen = [functional.pad(each.seen, (0, pad)) for each, pad in zip(prompts, pads, strict=True)]
+        return Prompt([(k, v) for k, v in pairs], torch.cat(seen))
+
 
 @dataclass(frozen=True)
 class Place:
@@ -138,7 +155,8 @@ class Refiner(nn.Module):
     @staticmethod
     def load(folder: Path) -> Refiner:
         """Read `refiner.json` and `refiner.safetensors` of a family, strictly, into float32."""
-        refiner = Refiner(RefinerConfig.from_json(json.loads((folder / "refiner.json").read_text())["config"]))
+        config = json.loads((folder / "refiner.json").read_text())["config"]
+        refiner = Refiner(RefinerConfig.from_json(config))
         tensors = load_file(folder / "refiner.safetensors")
         refiner.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
         return refiner.eval().requires_grad_(False)
@@ -148,7 +166,8 @@ class Refiner(nn.Module):
         tokens. Made once a picture, used by all its tiles and steps."""
         assert len(text) >= self.config.depth, (len(text), self.config.depth)
         # The picture stands at t = 0, and the prompt ends `offset` before it.
-        t = torch.arange(seen.shape[1], device=seen.device) - seen.sum(1, keepdim=True) - self.config.rope.offset
+        ends = seen.sum(1, keepdim=True) + self.config.rope.offset
+        t = torch.arange(seen.shape[1], device=seen.device) - ends
         table = rope_table(functional.pad(t.float().unsqueeze(-1), (0, 2)), self.config.rope)
         return Prompt([(rotate(k, table), v) for k, v in text[-self.config.depth :]], seen)
 
@@ -216,8 +235,10 @@ class WindowAttention(nn.Module):
         q, k, v = self.qkv(x).flatten(1, 2).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q = rotate(self.q_norm(q), table).to(v.dtype)  # [B, H, h * w, D]
         k = rotate(self.k_norm(k), table).to(v.dtype)
-        told = attend(q, *(each.to(v.dtype) for each in text), seen[:, None, None], self.backend)
-        q, k, v = (self._padded(each.unflatten(2, size).flatten(0, 1)) for each in (q, k, v))  # [B * H, h', w', D]
+        prompt_k, prompt_v = (each.to(v.dtype) for each in text)
+        told = attend(q, prompt_k, prompt_v, seen[:, None, None], self.backend)
+        # [B * H, h', w', D], whole windows of it
+        q, k, v = (self._padded(each.unflatten(2, size).flatten(0, 1)) for each in (q, k, v))
         windows = (q.shape[1] // self.window, q.shape[2] // self.window)
         q = _cut(q, self.window)  # [B * H, n, q, D]
         k, v = (_cut_with_halo(each, self.window, self.halo) for each in (k, v))  # [B * H, n, k, D]

@@ -20,11 +20,14 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 PLANES = 4  # premultiplied red, green, blue, and alpha
@@ -118,6 +121,14 @@ class Vae(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.norm = LatentNorm(config.latent_channels)
+
+    @staticmethod
+    def load(folder: Path) -> Vae:
+        """Read `vae.json` and `vae.safetensors` of a family, strictly, into float32."""
+        vae = Vae(VaeConfig.from_json(json.loads((folder / "vae.json").read_text())["config"]))
+        tensors = load_file(folder / "vae.safetensors")
+        vae.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=True)
+        return vae.eval().requires_grad_(False)
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents `[B, Z, h, w]`, unit variance, of premultiplied pictures `[B, 4, H, W]` in [-1, 1].

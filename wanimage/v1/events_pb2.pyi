@@ -156,19 +156,21 @@ class ReferenceReason(_message.Message):
     def __init__(self, kind: _Optional[_Union[ReferenceReason.Kind, str]] = ..., words: _Optional[str] = ...) -> None: ...
 
 class ImageProgress(_message.Message):
-    __slots__ = ("index", "step", "steps", "preview_png")
+    __slots__ = ("index", "step", "steps", "preview_png", "stage")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_PNG_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
     index: int
     step: int
     steps: int
     preview_png: bytes
-    def __init__(self, index: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., preview_png: _Optional[bytes] = ...) -> None: ...
+    stage: str
+    def __init__(self, index: _Optional[int] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., preview_png: _Optional[bytes] = ..., stage: _Optional[str] = ...) -> None: ...
 
 class ImageReady(_message.Message):
-    __slots__ = ("image", "turn_index", "stage_seconds", "pixel_steps")
+    __slots__ = ("image", "turn_index", "stage_seconds", "pixel_steps", "refine_failure")
     class StageSecondsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -180,11 +182,13 @@ class ImageReady(_message.Message):
     TURN_INDEX_FIELD_NUMBER: _ClassVar[int]
     STAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PIXEL_STEPS_FIELD_NUMBER: _ClassVar[int]
+    REFINE_FAILURE_FIELD_NUMBER: _ClassVar[int]
     image: _types_pb2.Image
     turn_index: int
     stage_seconds: _containers.ScalarMap[str, float]
     pixel_steps: int
-    def __init__(self, image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., turn_index: _Optional[int] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., pixel_steps: _Optional[int] = ...) -> None: ...
+    refine_failure: _types_pb2.Failure
+    def __init__(self, image: _Optional[_Union[_types_pb2.Image, _Mapping]] = ..., turn_index: _Optional[int] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., pixel_steps: _Optional[int] = ..., refine_failure: _Optional[_Union[_types_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class ImageFailed(_message.Message):
     __slots__ = ("index", "failure")

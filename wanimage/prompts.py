@@ -1,4 +1,4 @@
-"""How long a prompt may be for a family, in its own tokens: checked by the front, and again by the worker."""
+"""How long a picture's prompt may be for a family, in its own tokens: checked by fronts, again by workers."""
 
 import json
 from collections.abc import Sequence

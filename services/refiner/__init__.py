@@ -1,0 +1,1 @@
+"""The refiner: base pictures to large ones."""
