@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from services.refiner.engine import RefinerEngine, RefineSpec
 from services.vae.engine import VaeEngine
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
 from tests.crew import torchrun
 from wanimage.adapters import Described
+from wanimage.refining import Mode
 from wanimage.weights import Family, part_digest
 
 
@@ -39,6 +41,12 @@ def test_the_recipe_trains_a_family_that_draws(trained: tuple[Path, Path, str]) 
     assert picture.shape == (64, 96, 4)
     assert picture.std() > 0
     assert Described.read(weights / "enhancer").base == part_digest(weights, "understanding")
+    large = RefineSpec(size=(256, 384), mode=Mode.REPAIR, prompt="a fox", seed=1, picture=picture)
+    engine = RefinerEngine.load(family)
+    state = engine.prepare(large)
+    while not state.done:
+        engine.step([state])
+    assert engine.finish(state).shape == (256, 384, 4)
 
 
 def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights(
@@ -46,7 +54,7 @@ def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights
 ) -> None:
     runs, _, digest = trained
     checkpoints = {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")}
-    assert len(checkpoints) == 22, checkpoints  # two files a stage, and two of the specialist that OPD makes
+    assert len(checkpoints) == 28, checkpoints  # two files a stage, and two of the specialist that OPD makes
     assert train(runs, tmp_path / "tiny") == digest
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")} == checkpoints
 

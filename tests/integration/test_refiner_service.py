@@ -134,7 +134,7 @@ async def test_a_picture_becomes_progress_and_then_a_large_one(refiner: serve.Pr
     assert output.image.media_type == "image/png"
     assert (await picture_of(refiner.ground.blobs, TENANT, output.image)).shape == (256, 2048, 4)
     assert output.usage.images == 1
-    assert output.usage.pixel_steps == 256 * 2048 * 2
+    assert output.usage.pixel_steps == 256 * 2048
     assert counted._value.get() - before == output.usage.pixel_steps
     assert {"queue", "refine"} <= set(output.usage.stage_seconds)
 

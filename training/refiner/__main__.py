@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--size", choices=list(SIZES), default="nano")
     parser.add_argument("--stage", help="run this stage alone, instead of all in turn")
     parser.add_argument("--steps", type=int, help="optimiser steps of each stage; the decay follows")
+    parser.add_argument("--lr", type=float, help="peak learning rate")
     parser.add_argument("--pool", type=int, help="pictures to learn from")
     parser.add_argument("--start", type=Path, help="folder with weights that the first stage goes on from")
     parser.add_argument("--seed", type=int, help="of weights, data and noise")
@@ -77,6 +78,8 @@ def changed(stage: RefinerTraining, arguments: argparse.Namespace) -> RefinerTra
     loop, data = stage.loop, stage.data
     if arguments.steps:
         loop = replace(loop, steps=arguments.steps)
+    if arguments.lr:
+        loop = replace(loop, lr=arguments.lr)
     if arguments.pool:
         data = replace(data, pool=arguments.pool)
     if arguments.seed is not None:

@@ -35,7 +35,7 @@ def nano() -> tuple[RefinerTraining, ...]:
         steps=steps, lr=lr, optimizer="muon", prefetch=False, **({"ema": 0.998, "save_every": 100} | more)
     )
     return (
-        RefinerTraining(name="flow", model=model, loop=loop(1200, 1.5e-3, decay=0.5)),
+        RefinerTraining(name="flow", model=model, loop=loop(800, 1.5e-3, decay=0.5)),
         RefinerTraining(name="distil", model=model, loop=loop(120, 4e-4, warmup=10, decay=1.0, ema=0.98)),
         RefinerTraining(name="reward", model=model, loop=loop(50, 1e-4, warmup=5, decay=1.0, ema=0.95)),
     )
