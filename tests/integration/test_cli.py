@@ -47,7 +47,7 @@ def drawn(running, tmp_path_factory) -> dict:
 def test_every_part_is_ready_with_its_seconds(running):
     assert running.stack.state == stackfile.READY
     assert {name: part.state for name, part in running.stack.parts.items()} == dict.fromkeys(
-        ("nats", "s3", "enhancer", "planner", "vae", "visualizer"), stackfile.READY
+        ("nats", "s3", "enhancer", "planner", "refiner", "vae", "visualizer"), stackfile.READY
     )
     assert all(part.seconds > 0 for part in running.stack.parts.values())
 
