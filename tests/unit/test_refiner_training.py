@@ -123,6 +123,8 @@ def test_a_reward_moves_the_refiner_towards_what_scored_above_its_group(
     monkeypatch.setattr(reward, "ANCHOR", 0.0)
     torch.manual_seed(0)
     refiner, weights = Refiner(RefinerConfig.tiny()), torch.ones(48)
+    with torch.no_grad():  # untrained it would answer alike whatever the noise
+        refiner.project.weight.normal_(0, 0.3)
     batch = reward.RewardBatches(studio, batches, kinds=("sticker",)).batch_at(0)
     optimizer = torch.optim.Adam([refiner.project.bias], lr=0.02)
     found = []
