@@ -55,9 +55,7 @@ async def test_five_times_too_much_is_shed_and_what_is_let_in_is_done(
     assert set(outcomes) == {DONE, "RESOURCE_EXHAUSTED"}, outcomes
     assert outcomes["RESOURCE_EXHAUSTED"] > outcomes[DONE]
     assert all(call.retry_after for call in calls if call.outcome != DONE)
-    # The slice is a few seconds, in which one slow turn of a slow machine is a tenth of the goodput.
-    least = 0.9 if scale == "full" else 0.6
-    assert goodput(calls, seconds / 4, seconds) >= least * peak, (peak, outcomes)
+    assert goodput(calls, seconds / 4, seconds) >= 0.9 * peak, (peak, outcomes)
     # A tenant alone holds half the queue; its turns wait for no more than that, and are then done.
     bound = MAX_PENDING / 2 / peak + 2 * TURN_SECONDS
     assert quantile(calls, 0.99) <= bound, (quantile(calls, 0.99), bound)
