@@ -50,13 +50,13 @@ def measured(family: Path, edge: int, tries: int) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from training.vae.export import load as load_vae
     from wanimage.models.refiner import Refiner
     from wanimage.models.understanding import Understanding
+    from wanimage.models.vae import Vae
     from wanimage.refining import MODES, Mode, enlargement_of, read_prompts, refine
 
     torch.set_num_threads(2)
-    vae, refiner = load_vae(family).requires_grad_(False), Refiner.load(family)
+    vae, refiner = Vae.load(family).to(memory_format=torch.channels_last), Refiner.load(family)
     prompt = read_prompts(
         Understanding.load(family / "understanding"), refiner, ["a red fox on a green hill"]
     )

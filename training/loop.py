@@ -195,6 +195,25 @@ def faster_precision(step: Callable[[], object], tries: int = 3) -> str:
     return best
 
 
+def settled_precision(
+    asked: str, out: Path, rehearsal: Callable[[], Callable[[], object]], *, resume: bool, tries: int = 3
+) -> str:
+    """`asked`, or, where that is `auto`, what a resumed run in `out` began with, else what is faster here.
+
+    `rehearsal` makes the step that is timed, and is called only then.
+    """
+    if asked != "auto":
+        return asked
+    begun = begun_precision(out) if resume else None
+    return begun or faster_precision(rehearsal(), tries)
+
+
+def rehearsal(module: nn.Module, loss_fn: LossFn, batch_at: Callable[[int], Batch]) -> Callable[[], object]:
+    """A forward and backward step on the first batch; it leaves gradients in `module`."""
+    batch = batch_at(0)
+    return lambda: loss_fn(module, batch, torch.Generator().manual_seed(0))[0].backward()
+
+
 def begun_precision(out: Path) -> str | None:
     """The precision that the run in `out` began with, to go on in; None where there is no run."""
     checkpoint = out / "checkpoint.json"

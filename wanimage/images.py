@@ -19,7 +19,7 @@ MAX_PIXELS = 40_000_000
 CELL = 16
 """Pixels along a latent cell (the VAE's factor, report 3.2)."""
 
-SOLID = 255 * 97 // 100
+OPAQUE = 255 * 97 // 100
 """Opacity (0..255) above which a pixel counts as opaque."""
 STRAY = 0.001
 """Share of pixels that may be less without making a picture transparent."""
@@ -83,7 +83,7 @@ def encode(picture: Rgba, image_format: pb.ImageFormat = pb.IMAGE_FORMAT_PNG) ->
 def is_opaque(picture: Rgba) -> bool:
     """Whether nothing behind it would show: all pixels but one in a thousand, which a decoder may leave, are
     opaque to 97 %."""
-    return bool((picture[..., 3] <= SOLID).mean() <= STRAY)
+    return bool((picture[..., 3] <= OPAQUE).mean() <= STRAY)
 
 
 def resize(picture: Rgba, height: int, width: int) -> Rgba:

@@ -18,6 +18,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -65,9 +66,13 @@ MODES = {
 }
 
 
-def levels(config: ModeConfig) -> list[float]:
-    """Noise levels from `start` down to 0, `steps + 1` of them, equally far apart."""
-    return [config.start * (1 - i / config.steps) for i in range(config.steps + 1)]
+Level = TypeVar("Level", float, Tensor)
+
+
+def levels(start: Level, steps: int) -> list[Level]:
+    """Noise levels from `start` down to 0, `steps + 1` of them, equally far apart; several paths' as
+    tensors."""
+    return [start * (1 - i / steps) for i in range(steps + 1)]
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,7 @@ def denoise(
     many steps as the longest needs."""
     start = torch.tensor([mode.start for mode in modes])
     x = state_at(low, low, noise, start, start)
-    count = max(mode.steps for mode in modes)
-    for i in range(count):
-        level, following = start * (1 - i / count), start * (1 - (i + 1) / count)
+    for level, following in itertools.pairwise(levels(start, max(mode.steps for mode in modes))):
         clean = refiner.clean(x, low, level, start, place, prompt)
         x = step(x, clean, level, following)
     return x
@@ -223,6 +226,16 @@ def place_tile(picture: Rgba, tile: Tile, decoded: Rgba) -> None:
     picture[rows, columns] = decoded
 
 
+def decode(vae: Vae, latent: Tensor, on_tile: Callable[[], None] = lambda: None) -> Rgba:
+    """Straight RGBA of a latent `[Z, H/16, W/16]` of any size, tile by tile."""
+    grid = (latent.shape[1], latent.shape[2])
+    picture = blank(grid)
+    for tile in tiles_of(grid):
+        place_tile(picture, tile, decode_tile(vae, latent, tile))
+        on_tile()
+    return picture
+
+
 @torch.inference_mode()
 def refine(
     vae: Vae,
@@ -235,17 +248,12 @@ def refine(
 ) -> Rgba:
     """The refined picture, straight RGBA `[height, width, 4]` uint8. `prompt` has one row."""
     grid = cells_of(enlarged.size)
-    tiles = tiles_of(grid)
     noise = picture_noise(seed, (vae.config.latent_channels, *grid))
     latent = Latent(grid, vae.config.latent_channels)
-    for tile in tiles:
+    for tile in tiles_of(grid):
         low = encode_tile(vae, enlarged, tile)[None]
         place = places_of([tile], [enlarged.scale])
         latent.add(tile, denoise(refiner, low, noise[None, :, *tile.cut], place, prompt, [mode])[0])
         on_tile()
-    whole = latent.whole()
-    picture = blank(grid)
-    for tile in tiles:
-        place_tile(picture, tile, decode_tile(vae, whole, tile))
-        on_tile()
+    picture = decode(vae, latent.whole(), on_tile)
     return picture[: enlarged.size[0], : enlarged.size[1]]

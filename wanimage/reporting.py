@@ -5,13 +5,13 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from wanimage.images import Rgba
+from wanimage.images import OPAQUE, Rgba
 from wanimage.v1 import types_pb2 as pb
 
 SOLID = 128
 """Opacity (0..255) from which a pixel has a colour."""
 CLEAR = 8
-"""Opacity below which nobody sees it; as near to 255 a pixel counts as opaque."""
+"""Opacity below which nobody sees it."""
 NEAR = 30.0
 """Largest difference (CIE 1976, in Lab) at which a pixel counts as of a palette's colour."""
 MOST_SIDE = 512
@@ -27,7 +27,7 @@ def report(picture: Rgba, palette: pb.Palette) -> pb.PictureReport:
     alpha = pixels[:, 3]
     found = pb.PictureReport(
         transparent=float((alpha < CLEAR).mean()),
-        translucent=float(((alpha >= CLEAR) & (alpha <= 255 - CLEAR)).mean()),
+        translucent=float(((alpha >= CLEAR) & (alpha <= OPAQUE)).mean()),
     )
     if palette.colors:
         found.palette.extend(_findings(pixels[alpha >= SOLID, :3], [color.hex for color in palette.colors]))

@@ -223,12 +223,8 @@ class RefinerEngine:
 
     def _decoded(self, latent: Tensor) -> Rgba:
         """The picture of a latent `[Z, h, w]`, which may be too large to be decoded whole."""
-        grid = (latent.shape[1], latent.shape[2])
-        picture = refining.blank(grid)
         with computing_in(self.vae_dtype):
-            for tile in tiles_of(grid):
-                refining.place_tile(picture, tile, refining.decode_tile(self.vae, latent, tile))
-        return picture
+            return refining.decode(self.vae, latent)
 
     def _rehearse_denoising(self) -> Tensor:
         (tile,) = tiles_of(REHEARSAL)

@@ -15,7 +15,7 @@ from wanimage.images import CELL
 from wanimage.jobs import make_job
 from wanimage.latents import get_latent
 from wanimage.prompts import PromptLimit
-from wanimage.rpc.relaying import relayed
+from wanimage.rpc.relaying import responses
 from wanimage.serve import Ground
 from wanimage.uploads import check_upload, store_upload
 from wanimage.v1 import jobs_pb2, refiner_pb2, refiner_pb2_grpc, types_pb2
@@ -42,13 +42,10 @@ class RefinerService(refiner_pb2_grpc.RefinerServiceServicer):
         """Refine. Nothing is stored unless every field is good; a caller that leaves cancels its job."""
         caller = rpc.caller(context)
         self._check(request)
-        refining = relayed(lambda keep: self._refine(request, caller, keep))
+        refining = responses(refiner_pb2.RefineResponse, lambda keep: self._refine(request, caller, keep))
         async with aclosing(refining) as answers:
             async for answer in answers:
-                if isinstance(answer, jobs_pb2.JobProgress):
-                    yield refiner_pb2.RefineResponse(progress=answer)
-                else:
-                    yield refiner_pb2.RefineResponse(output=answer)
+                yield answer
 
     def _check(self, request: refiner_pb2.RefineRequest) -> None:
         """Every field but the picture."""

@@ -17,7 +17,7 @@ from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.jobs import make_job
 from wanimage.prompts import PromptLimit
-from wanimage.rpc.relaying import relayed
+from wanimage.rpc.relaying import responses
 from wanimage.serve import Ground
 from wanimage.uploads import Upload, check_uploads, encode_job, store_upload
 from wanimage.v1 import jobs_pb2, types_pb2, visualizer_pb2, visualizer_pb2_grpc
@@ -46,13 +46,10 @@ class VisualizerService(visualizer_pb2_grpc.VisualizerServiceServicer):
         caller = rpc.caller(context)
         call = _Call(self.ground, caller.tenant, caller.seconds_left)
         grid = check_request(request, self.ground.family, self.prompts)
-        drawing = relayed(lambda keep: call.draw(request, grid, keep))
+        drawing = responses(visualizer_pb2.RenderResponse, lambda keep: call.draw(request, grid, keep))
         async with aclosing(drawing) as answers:
             async for answer in answers:
-                if isinstance(answer, jobs_pb2.JobProgress):
-                    yield visualizer_pb2.RenderResponse(progress=answer)
-                else:
-                    yield visualizer_pb2.RenderResponse(output=answer)
+                yield answer
 
 
 def check_request(

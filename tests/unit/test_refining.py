@@ -91,7 +91,7 @@ def test_encoded_tiles_are_parts_of_the_whole() -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_levels_fall_from_the_start_to_nothing(mode: Mode) -> None:
-    found = levels(MODES[mode])
+    found = levels(MODES[mode].start, MODES[mode].steps)
     assert found[0] == MODES[mode].start
     assert found[-1] == 0
     assert found == sorted(found, reverse=True)

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training import manifest
-from training.loop import LoopState, LossFn, begun_precision, faster_precision, plot_losses, train
+from training import command, manifest
+from training.export import export
+from training.loop import LoopState, LossFn, plot_losses, rehearsal, settled_precision, train
 from training.refiner.config import SIZES, RefinerTraining
 from training.refiner.data import Batches
-from training.refiner.export import export
 from training.refiner.loss import distillation_loss, flow_loss
 from training.refiner.pairs import Kept, Studio
 from training.refiner.reward import JUDGED, RewardBatches, reward_loss
@@ -37,33 +37,18 @@ Lineage = dict[str, Any]
 
 def main() -> None:
     """Parse, train, export."""
-    parser = argparse.ArgumentParser(prog="python -m training.refiner", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints and metrics")
+    parser = command.staged("refiner", __doc__, SIZES, threads=2)
     parser.add_argument(
         "--family", type=Path, default=Path("weights/nano"), help="folder of the frozen parts"
     )
-    parser.add_argument("--export", type=Path, help="folder that gets the averaged weights at every save")
-    parser.add_argument("--size", choices=list(SIZES), default="nano")
-    parser.add_argument("--stage", help="run this stage alone, instead of all in turn")
-    parser.add_argument("--steps", type=int, help="optimiser steps of each stage; the decay follows")
     parser.add_argument("--lr", type=float, help="peak learning rate")
     parser.add_argument("--pool", type=int, help="pictures to learn from")
-    parser.add_argument("--start", type=Path, help="folder with weights that the first stage goes on from")
     parser.add_argument("--seed", type=int, help="of weights, data and noise")
     parser.add_argument("--kept", type=Path, help="folder of what was drawn; default: pairs in --out")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoints in --out")
     parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    stages = SIZES[arguments.size]()
-    names = [stage.name for stage in stages]
-    if arguments.stage and arguments.stage not in names:
-        parser.error(f"--stage {arguments.stage}: {arguments.size} has the stages {', '.join(names)}")
+    arguments, stages = command.begun(parser, SIZES)
     run(
-        [changed(s, arguments) for s in stages if arguments.stage in (None, s.name)],
+        [changed(stage, arguments) for stage in stages],
         Ground(arguments.family, arguments.export, arguments.kept or arguments.out / "pairs"),
         arguments.out,
         arguments.precision,
@@ -76,8 +61,6 @@ def main() -> None:
 def changed(stage: RefinerTraining, arguments: argparse.Namespace) -> RefinerTraining:
     """A stage with what the command line says otherwise."""
     loop, data = stage.loop, stage.data
-    if arguments.steps:
-        loop = replace(loop, steps=arguments.steps)
     if arguments.lr:
         loop = replace(loop, lr=arguments.lr)
     if arguments.pool:
@@ -145,20 +128,17 @@ def _stage(
     batches = Batches(Kept.within(ground.kept, studio), config.pictures, config.crops, seed=config.loop.seed)
     parents = manifest.digests(ground.family, manifest.PARENTS["refiner"])
     loss, batch_at = _objective(config, studio, batches, teacher)
-    if precision == "auto":
-        first = batch_at(0)
-        begun = begun_precision(out) if resume else None
-        precision = begun or faster_precision(
-            lambda: loss(refiner, first, torch.Generator().manual_seed(0))[0].backward(), tries=2
-        )
-        refiner.zero_grad(set_to_none=True)
+    precision = settled_precision(
+        precision, out, partial(rehearsal, refiner, loss, batch_at), resume=resume, tries=2
+    )
+    refiner.zero_grad(set_to_none=True)
     config = replace(config, loop=replace(config.loop, precision=precision))
 
     def publish(state: LoopState) -> None:
         plot_losses(state.history, out / "loss.png", f"refiner {config.name}: error of the clean latent")
         if ground.weights is not None:
             lineage = lineage_of(config, state) | {"before": before, "parents": parents}
-            export(state.ema, config.model, ground.weights, lineage)
+            export("refiner", state.ema, config.model.to_json(), ground.weights, lineage)
 
     return train(refiner, loss, batch_at, config.loop, out, resume=resume, on_save=publish)
 

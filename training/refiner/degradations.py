@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 from scipy import ndimage
 
 from training.world.kinds import Pixels
-from wanimage.images import resize
+from training.world.pixels import canvas_of, straight
 
 Degradation = Callable[[np.random.Generator, Pixels, float], Pixels]
 """`(rng, picture, strength) -> picture`; strength 0 to 1 is how bad it may get."""
@@ -32,8 +32,8 @@ FILTERS = (
 def blur(rng: np.random.Generator, picture: Pixels, strength: float) -> Pixels:
     """Gaussian, of another width across than down; sigma to 1.6 pixels."""
     sigma = rng.uniform(0.1, 0.2 + 1.4 * strength, 2)
-    seen = _seen(picture)
-    return _unseen(ndimage.gaussian_filter(seen, (*sigma, 0), mode="nearest"))
+    seen = canvas_of(picture)
+    return straight(ndimage.gaussian_filter(seen, (*sigma, 0), mode="nearest"))
 
 
 def resample(rng: np.random.Generator, picture: Pixels, strength: float) -> Pixels:
@@ -49,11 +49,11 @@ def resample(rng: np.random.Generator, picture: Pixels, strength: float) -> Pixe
 
 def noise(rng: np.random.Generator, picture: Pixels, strength: float) -> Pixels:
     """Gaussian, grey or coloured, to 20 of 255, where something is visible."""
-    seen = _seen(picture)
+    seen = canvas_of(picture)
     planes = 1 if rng.random() < 0.4 else 3
     grain = rng.normal(0, rng.uniform(1, 2 + 18 * strength), (*picture.shape[:2], planes))
-    seen[..., :3] += (grain * seen[..., 3:] / 255).astype(np.float32)
-    return _unseen(seen)
+    seen[..., :3] += (grain * seen[..., 3:]).astype(np.float32)
+    return straight(seen)
 
 
 def compress(rng: np.random.Generator, picture: Pixels, strength: float) -> Pixels:
@@ -77,20 +77,15 @@ def smear(rng: np.random.Generator, picture: Pixels, strength: float) -> Pixels:
     shifts = np.stack([ndimage.gaussian_filter(each, width) for each in shifts])
     shifts *= rng.uniform(0.3, 0.5 + 1.5 * strength) / max(1e-6, shifts.std())
     at = np.indices(picture.shape[:2]) + shifts
-    seen = _seen(picture)
+    seen = canvas_of(picture)
     planes = [ndimage.map_coordinates(seen[..., i], at, order=1, mode="nearest") for i in range(4)]
-    return _unseen(np.stack(planes, -1))
+    return straight(np.stack(planes, -1))
 
 
 def median(rng: np.random.Generator, picture: Pixels, strength: float) -> Pixels:
     """Thin strokes drowned in their surroundings, as small models draw letters."""
     size = 3 if strength < 0.7 or rng.random() < 0.6 else 5
-    image = Image.fromarray(picture, "RGBA").convert("RGBa")
-    bands = [
-        Image.fromarray(np.asarray(image)[..., i].copy()).filter(ImageFilter.MedianFilter(size))
-        for i in range(4)
-    ]
-    return _unseen(np.stack([np.asarray(band) for band in bands], -1).astype(np.float32))
+    return straight(ndimage.median_filter(canvas_of(picture), (size, size, 1), mode="nearest"))
 
 
 CLASSICAL: dict[str, Degradation] = {"blur": blur, "resample": resample, "noise": noise, "compress": compress}
@@ -124,23 +119,3 @@ class Pipeline:
             order = [list(CLASSICAL)[i] for i in rng.permutation(len(CLASSICAL))]
             names += [name for name in order if rng.random() < self.likely]
         return names
-
-
-def shrunk(picture: Pixels, height: int, width: int) -> Pixels:
-    """The picture at its small size, by area, before anything happens to it."""
-    return resize(picture, height, width)
-
-
-def _seen(picture: Pixels) -> np.ndarray:
-    """Premultiplied float32, 0 to 255."""
-    seen = picture.astype(np.float32)
-    seen[..., :3] *= seen[..., 3:] / 255
-    return seen
-
-
-def _unseen(seen: np.ndarray) -> Pixels:
-    """Inverse of `_seen`, rounded and kept within bounds."""
-    alpha = seen[..., 3:].clip(0, 255)
-    colour = np.where(alpha > 0.5, seen[..., :3] * 255 / np.maximum(alpha, 0.5), 0)
-    whole: Pixels = np.concatenate([colour, alpha], -1).clip(0, 255).round().astype(np.uint8)
-    return whole

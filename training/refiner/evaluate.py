@@ -26,6 +26,7 @@ from PIL import Image
 
 from training.refiner import judging
 from training.refiner.pairs import DataConfig, Studio
+from training.refiner.rival import Rival
 from training.visualizer.capabilities import rows as capabilities
 from training.visualizer.evaluate import gathered
 from training.visualizer.evaluate import run as painted
@@ -86,8 +87,6 @@ def main() -> None:
     refined = Refined(studio, Refiner.load(arguments.refiner or arguments.family), arguments.edge)
     rivals: dict[str, Enlarge] = {}
     if arguments.rival:
-        from training.refiner.rival import Rival
-
         rivals["network"] = Rival.load(arguments.rival).enlarge
     results = []
     wanted = arguments.rows.split(",")
@@ -147,13 +146,12 @@ def drawn(refined: Refined, name: str, count: int, out: Path) -> list[dict[str, 
             frame, picture = case.task.shots[0], case.pictures[0]
             ours = refined(picture, frame.prompt, mode)
             small = resize(ours, *picture.shape[:2])
-            verify = kind_of(frame.kind).verify
+            verdict = kind_of(frame.kind).verify(frame.scene, small)
             bicubic = judging.enlarged_by("bicubic", picture, (ours.shape[0], ours.shape[1]))
             found = _blind(picture, ours, bicubic)
             found["passed before"] = float(case.report.passed)
-            found["passed"] = float(verify(frame.scene, small).passed)
-            same, asked = judging.same_verdicts(frame.kind, frame.scene, picture, ours)
-            found["same verdicts"] = same / max(1, asked)
+            found["passed"] = float(verdict.passed)
+            found["same verdicts"] = judging.same_verdicts(case.report, verdict)
             if frame.kind == "portrait":
                 found["same face"] = float(portraits.read(picture) == portraits.read(small))
             if frame.kind == "poster":
@@ -174,7 +172,7 @@ def _blind(source: Pixels, ours: Pixels, bicubic: Pixels) -> Measures:
         "deltaE": judging.colour_shift(source, ours),
         "sharpness": judging.sharpness(ours),
         "sharpness bicubic": judging.sharpness(bicubic),
-        "seam": judging.seam(ours, source),
+        "seam": judging.seam(ours, bicubic),
     }
 
 

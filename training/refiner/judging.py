@@ -17,7 +17,9 @@ from training.visualizer.capabilities import psnr
 from training.world.kinds import Graph, Pixels
 from training.world.pictures.lettering import layout
 from training.world.pictures.ocr import read_crops
-from training.world.tasks.pictures import kind_of
+from training.world.pixels import planes_of
+from training.world.report import Report
+from wanimage.enlarging import cells_of
 from wanimage.images import CELL, resize
 from wanimage.refining import tiles_of
 
@@ -57,12 +59,11 @@ def sharpness(picture: Pixels) -> float:
     return float(np.percentile(steep, 99))
 
 
-def seam(picture: Pixels, source: Pixels) -> float:
+def seam(picture: Pixels, bicubic: Pixels) -> float:
     """Mean difference across the borders of tiles over that of all other rows and columns, each beyond the
-    bicubic enlargement's own; 1 where no border shows."""
-    size = (picture.shape[0], picture.shape[1])
-    rest = _premultiplied(picture) - _premultiplied(enlarged_by("bicubic", source, size))
-    grid = (-(-size[0] // CELL), -(-size[1] // CELL))
+    `bicubic` enlargement's own; 1 where no border shows."""
+    rest = planes_of(picture) - planes_of(bicubic)
+    grid = cells_of((picture.shape[0], picture.shape[1]))
     at, inside = [], []
     for axis in (0, 1):
         step = np.abs(np.diff(rest, axis=axis)).mean((1 - axis, 2))
@@ -87,12 +88,12 @@ def halo(truth: Pixels, picture: Pixels) -> float:
     return float(np.abs(alpha - picture[..., 3].astype(np.float32) / 255)[edge].mean())
 
 
-def same_verdicts(kind: str, graph: Graph, before: Pixels, after: Pixels) -> tuple[int, int]:
-    """How many of a verifier's findings are the same, and how many there are; `after` at its old size."""
-    verify = kind_of(kind).verify
-    old = verify(graph, before).findings
-    new = {(f.property, f.about): f.passed for f in verify(graph, resize(after, *before.shape[:2])).findings}
-    return sum(new.get((f.property, f.about)) == f.passed for f in old), len(old)
+def same_verdicts(before: Report, after: Report) -> float:
+    """Share of a verifier's findings that stay as they were."""
+    new = {(f.property, f.about): f.passed for f in after.findings}
+    return sum(new.get((f.property, f.about)) == f.passed for f in before.findings) / max(
+        1, len(before.findings)
+    )
 
 
 def characters_read(graph: Graph, picture: Pixels) -> float | None:
@@ -118,12 +119,6 @@ def characters_read(graph: Graph, picture: Pixels) -> float | None:
 def _cut(picture: Pixels, x: float, y: float, width: float, em: float) -> Pixels:
     top, bottom = max(0, round(y - 1.1 * em)), round(y + 0.45 * em)
     return picture[top:bottom, max(0, round(x - 0.3 * em)) : round(x + width + 0.3 * em)]
-
-
-def _premultiplied(picture: Pixels) -> np.ndarray:
-    seen = picture.astype(np.float32)
-    seen[..., :3] *= seen[..., 3:] / 255
-    return seen
 
 
 def _on_white(picture: Pixels) -> np.ndarray:

@@ -8,13 +8,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
 from training.refiner.data import Batch, prompt_of
 from wanimage.models.refiner import Prompt, Refiner, state_at, step
 from wanimage.models.understanding import Understanding
-from wanimage.refining import MODES, Mode
+from wanimage.refining import MODES, Mode, levels
 
 FIRST = 0.35
 """Share of crops that are shown where their path begins, which every refinement passes."""
@@ -74,9 +76,8 @@ def taught(
 ) -> Tensor:
     """The clean latent with which one step from `level` to `following` lands where the teacher's do."""
     there = x
-    for i in range(SUBSTEPS):
-        now = level + (following - level) * i / SUBSTEPS
-        then = level + (following - level) * (i + 1) / SUBSTEPS
+    between = [following + each for each in levels(level - following, SUBSTEPS)]
+    for now, then in itertools.pairwise(between):
         clean = teacher.clean(there, batch.low, now, batch.start, batch.place, prompt)
         there = step(there, clean, now, then)
     share = (following / level).view(-1, 1, 1, 1)

@@ -12,7 +12,6 @@ Letters: K crops of a picture, c cells a side of a crop, Z latent channels.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -25,20 +24,21 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from training.keeping import folder_for, made_once
 from training.manifest import digests
-from training.refiner.degradations import Pipeline, shrunk
+from training.refiner.degradations import Pipeline
 from training.vae.data import SOURCES
-from training.vae.export import load as load_vae
 from training.world.kinds import Pixels
 from training.world.tasks.pictures import DETAIL, KINDS
-from wanimage.enlarging import Enlargement, cells_of
-from wanimage.images import CELL, fit_grid
+from wanimage.enlarging import cells_of
+from wanimage.images import CELL, fit_grid, resize
 from wanimage.limits import target_size
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import Vae, premultiplied, straight
-from wanimage.refining import Span, Tile, encode_tile, enlargement_of
+from wanimage.refining import Span, Tile, encode_tile, enlargement_of, levels
+from wanimage.sampling import Solver, Trajectory
 
 Rng = np.random.Generator
 ELONGATED = float(np.exp(1.2))
@@ -117,7 +117,7 @@ class Studio:
 
     @cached_property
     def vae(self) -> Vae:
-        return load_vae(self.family).requires_grad_(False)
+        return Vae.load(self.family).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     @cached_property
     def understanding(self) -> Understanding:
@@ -133,7 +133,7 @@ class Studio:
         rng = np.random.default_rng([self.config.seed, index])
         name, prompt, truth, source, repair = self.case(rng)
         enlarged = enlargement_of(source, truth.shape[:2])
-        true = Enlargement(premultiplied(torch.from_numpy(truth.copy())[None])[0], truth.shape[:2])
+        true = enlargement_of(truth, truth.shape[:2])
         grid = cells_of(enlarged.size)
         corners = self._corners(rng, truth, grid)
         tiles = [_crop(corner, grid, self.config.crop) for corner in corners]
@@ -153,7 +153,7 @@ class Studio:
         draw, prompt = _drawing(rng, name, grid, config.split)
         truth = draw(*size)
         repair = bool(rng.random() < config.repair)
-        return name, prompt, truth, self.suffer(rng, shrunk(truth, *small), prompt, repair), repair
+        return name, prompt, truth, self.suffer(rng, resize(truth, *small), prompt, repair), repair
 
     def suffer(self, rng: Rng, picture: Pixels, prompt: str, repair: bool) -> Pixels:
         """What is left of a small picture: badly treated for repair, else as good visualizers leave it."""
@@ -187,12 +187,10 @@ class Studio:
         context = self.mot.context(text, layout)
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         x = (1 - level) * z + level * torch.randn(z.shape, generator=generator)
-        tokens = x.flatten(2).transpose(1, 2)
-        for i in range(steps):
-            t = level * (1 - i / steps)
-            velocity = self.mot.velocity(tokens, torch.tensor([t]), context).float()
-            tokens = tokens - level / steps * velocity
-        return straight(self.vae.decode(tokens.transpose(1, 2).unflatten(2, grid)).float())[0].numpy()
+        path = Trajectory(x.flatten(2).transpose(1, 2), levels(level, steps), Solver.EULER)
+        while not path.done:
+            path.advance(self.mot.velocity(path.x, torch.tensor([path.t]), context))
+        return straight(self.vae.decode(path.x.transpose(1, 2).unflatten(2, grid)).float())[0].numpy()
 
     def _grid(self, rng: Rng, name: str) -> tuple[int, int]:
         cells = int(rng.choice(self.config.cells)) * DETAIL.get(name, 1) ** 2
@@ -230,18 +228,12 @@ class Kept:
         """A folder in `folder` for everything that decides what is drawn and how it is encoded."""
         drawn = asdict(studio.config) | digests(studio.family, ("vae", "mot", "understanding"))
         drawn.pop("pool")
-        return cls(
-            folder / hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()[:12], studio
-        )
+        return cls(folder_for(folder, drawn), studio)
 
     def get(self, index: int) -> Pair:
         """Pair number `index`."""
         path = self.folder / f"{index:06}.safetensors"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{torch.initial_seed() % 10**6}.tmp")
-            _save(self.studio.make(index), temporary)
-            temporary.replace(path)
+        made_once(path, lambda temporary: _save(self.studio.make(index), temporary))
         return _load(path)
 
 

@@ -7,14 +7,13 @@ pipelines, the VAE, and what the visualizer makes of a picture that was noised t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from training.refiner.degradations import CLASSICAL, TEXT, Pipeline
+from training.refiner.degradations import CLASSICAL, TEXT, Degradation, Pipeline
 from training.refiner.pairs import DataConfig, Studio
 from training.world.kinds import Pixels
 from training.world.pictures import portraits
@@ -23,6 +22,7 @@ from wanimage.images import resize
 
 TILE, MARGIN, SIDE = 160, 130, 128
 STRENGTHS = (0.2, 0.6, 1.0)
+LEVELS = (0.2, 0.4, 0.6)
 
 
 def main() -> None:
@@ -43,34 +43,21 @@ def rows(studio: Studio) -> dict[str, list[Pixels]]:
     face = portraits.sample(rng, "train")
     scene = KINDS["scene"].sample(rng, "train", (8, 8))
     prompt = KINDS["scene"].phrase(scene)
-    before = {name: resize(KINDS[name].draw(graph, 1024, 1024), SIDE, SIDE)
-              for name, graph in (("poster", poster), ("portrait", face), ("scene", scene))}  # fmt: skip
-    found: dict[str, list[Pixels]] = {}
+    graphs = {"poster": poster, "portrait": face, "scene": scene}
+    small = {name: resize(KINDS[name].draw(graph, 1024, 1024), SIDE, SIDE) for name, graph in graphs.items()}
 
-    def add(name: str, picture: Pixels, worse: Callable[[float], Pixels], over: tuple[float, ...]) -> None:
-        found[name] = [picture, *(worse(each) for each in over)]
+    def degraded(work: Degradation, shown: str, seed: int) -> list[Pixels]:
+        return [small[shown], *(work(np.random.default_rng(seed), small[shown], s) for s in STRENGTHS)]
 
-    def seeded(name: str) -> Callable[[float], Pixels]:
-        return lambda s: (CLASSICAL | TEXT)[name](np.random.default_rng(1), before[shown], s)
+    def rounds(count: int) -> Degradation:
+        return lambda rng, picture, strength: Pipeline(strength=strength, rounds=count)(rng, picture)
 
-    for name in CLASSICAL | TEXT:
-        shown = "portrait" if name in CLASSICAL else "poster"
-        add(name, before[shown], seeded(name), STRENGTHS)
-    for rounds in (1, 2):
-        add(
-            f"{rounds} round{'s' * (rounds - 1)}",
-            before["scene"],
-            lambda s, r=rounds: Pipeline(strength=s, rounds=r)(np.random.default_rng(2), before["scene"]),  # type: ignore[misc]
-            STRENGTHS,
-        )
-    found["vae"] = [before["scene"], studio.through_vae(before["scene"])]
-    add(
-        "diffusion .2 .4 .6",
-        before["scene"],
-        lambda level: studio.denoised(np.random.default_rng(3), before["scene"], prompt, level),
-        (0.2, 0.4, 0.6),
-    )
-    return found
+    found = {name: degraded(work, "portrait", 1) for name, work in CLASSICAL.items()}
+    found |= {name: degraded(work, "poster", 1) for name, work in TEXT.items()}
+    found |= {"1 round": degraded(rounds(1), "scene", 2), "2 rounds": degraded(rounds(2), "scene", 2)}
+    found["vae"] = [small["scene"], studio.through_vae(small["scene"])]
+    noised = [studio.denoised(np.random.default_rng(3), small["scene"], prompt, level) for level in LEVELS]
+    return found | {"diffusion .2 .4 .6": [small["scene"], *noised]}
 
 
 def sheet(found: dict[str, list[Pixels]]) -> Image.Image:

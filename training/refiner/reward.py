@@ -23,7 +23,7 @@ from training.refiner.pairs import Studio
 from training.world.kinds import Graph
 from training.world.tasks.pictures import kind_of
 from wanimage.images import CELL, Rgba, resize
-from wanimage.models.refiner import Prompt, Refiner, step
+from wanimage.models.refiner import Prompt, Refiner, state_at, step
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import straight
 from wanimage.refining import (
@@ -49,7 +49,7 @@ ANCHOR = 1.0
 SEED = 77
 JUDGED = ("scene", "portrait", "poster", "sticker", "palette")
 """Kinds whose verifiers can judge a picture of 128 pixels."""
-LEVELS = levels(MODES[Mode.REPAIR])
+LEVELS = levels(MODES[Mode.REPAIR].start, MODES[Mode.REPAIR].steps)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,8 @@ class _Path:
     def walk(self, generator: torch.Generator) -> list[Tensor]:
         """The states `[G, Z, h, w]` at every level, the last one clean."""
         noise = torch.randn(self.low.shape, generator=generator)
-        states = [(1 - LEVELS[0]) * self.low + LEVELS[0] * noise]
+        start = torch.full((len(noise),), LEVELS[0])
+        states = [state_at(self.low, self.low, noise, start, start)]
         for i in range(len(LEVELS) - 1):
             mean = self._mean(states[-1], i)
             scatter = SPREAD * LEVELS[i + 1] * torch.randn(mean.shape, generator=generator)

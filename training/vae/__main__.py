@@ -4,7 +4,6 @@ A size is a list of stages (report 3.2). Each has its folder under `--out` and s
 it reached; `--start` names an exported VAE for the first stage that is run.
 """
 
-import argparse
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.loop import LoopState, begun_precision, faster_precision, plot_losses, train
+from training import command
+from training.loop import LoopState, plot_losses, settled_precision, train
 from training.vae.config import SIZES, LossConfig, VaeTraining
 from training.vae.data import Pool, held_out
 from training.vae.evaluate import contact_sheet, evaluate, reconstruct, write_report
@@ -34,28 +34,11 @@ FIT_PICTURES = 500  # 32,000 cells, for least squares with 433 unknowns
 
 def main() -> None:
     """Parse, train, export, measure."""
-    parser = argparse.ArgumentParser(prog="python -m training.vae", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, metrics and pictures")
-    parser.add_argument("--size", choices=list(SIZES), default="nano")
-    parser.add_argument("--stage", help="run this stage alone, instead of all in turn")
-    parser.add_argument("--steps", type=int, help="optimiser steps of each stage; the decay follows")
-    parser.add_argument("--start", type=Path, help="folder of an exported VAE that the first stage continues")
-    parser.add_argument("--export", type=Path, help="folder that gets the shipped files at every save")
+    parser = command.staged("vae", __doc__, SIZES, threads=1)
     parser.add_argument("--family", type=Path, help="folder of the teacher's family; default: --export")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoints in --out")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    stages = SIZES[arguments.size]()
-    names = [stage.name for stage in stages]
-    if arguments.stage and arguments.stage not in names:
-        parser.error(f"--stage {arguments.stage}: {arguments.size} has the stages {', '.join(names)}")
-    if arguments.steps:
-        stages = tuple(replace(s, loop=replace(s.loop, steps=arguments.steps)) for s in stages)
+    arguments, stages = command.begun(parser, SIZES)
     run(
-        [stage for stage in stages if arguments.stage in (None, stage.name)],
+        stages,
         arguments.out,
         arguments.export,
         family=arguments.family or arguments.export,
@@ -122,9 +105,7 @@ def run_stage(
     model = begin(config, pool, start)
     test = held_out(config.held_out, height, width)
     log.info("%s: start %s", config.name, evaluate(model, test))
-    if precision == "auto":
-        begun = begun_precision(out) if resume else None
-        precision = begun or faster_precision(rehearsal(config, pool))
+    precision = settled_precision(precision, out, partial(rehearsal, config, pool), resume=resume)
     config = replace(config, loop=replace(config.loop, precision=precision))
     teacher = None
     if config.loss.perceptual or config.loss.distillation:

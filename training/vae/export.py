@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from training.vae.linear import fit_preview
-from wanimage.models.vae import Vae, VaeConfig
+from wanimage.models.vae import Vae
 
 
 @torch.no_grad()
@@ -65,10 +65,5 @@ def export(model: Vae, pictures: Tensor, folder: Path, lineage: dict[str, object
 
 
 def load(folder: Path) -> Vae:
-    """The exported model in fp32, ready to serve."""
-    config = VaeConfig.from_json(json.loads((folder / "vae.json").read_text())["config"])
-    model = Vae(config)
-    model.load_state_dict(
-        {name: value.float() for name, value in load_file(folder / "vae.safetensors").items()}
-    )
-    return model.eval().to(memory_format=torch.channels_last)
+    """The exported model in fp32, for training: its parameters require gradients."""
+    return Vae.load(folder).requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

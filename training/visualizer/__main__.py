@@ -8,7 +8,6 @@ the one before it reached; `--start` names a folder with the mot.safetensors tha
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -21,12 +20,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training import manifest
-from training.loop import LoopState, begun_precision, faster_precision, plot_losses, train
+from training import command, manifest
+from training.export import export
+from training.keeping import folder_for
+from training.loop import LoopState, plot_losses, rehearsal, settled_precision, train
 from training.vae.export import load as load_vae
 from training.visualizer.config import SIZES, VisualizerTraining
 from training.visualizer.data import Batches
-from training.visualizer.export import export
 from training.visualizer.kept import Kept
 from training.visualizer.loss import channel_weights, visualizer_loss
 from wanimage.models.attention import Backend
@@ -40,32 +40,17 @@ Lineage = dict[str, Any]
 
 def main() -> None:
     """Parse, train, export."""
-    parser = argparse.ArgumentParser(prog="python -m training.visualizer", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, metrics and pictures")
+    parser = command.staged("visualizer", __doc__, SIZES, threads=2)
     parser.add_argument(
         "--family", type=Path, default=Path("weights/nano"), help="folder of the frozen parts"
     )
-    parser.add_argument("--export", type=Path, help="folder that gets the averaged weights at every save")
-    parser.add_argument("--size", choices=list(SIZES), default="nano")
-    parser.add_argument("--stage", help="run this stage alone, instead of all in turn")
-    parser.add_argument("--steps", type=int, help="optimiser steps of each stage; the decay follows")
-    parser.add_argument("--start", type=Path, help="folder with weights that the first stage goes on from")
     parser.add_argument("--seed", type=int, help="of weights, data and noise")
     parser.add_argument("--balance", type=Path, help="rows.json of an evaluation: what fails is asked more")
     parser.add_argument("--kept", type=Path, help="folder of what was drawn; default: drawn in --out")
-    parser.add_argument("--resume", action="store_true", help="continue from the checkpoints in --out")
     parser.add_argument("--compile", action="store_true", help="fuse operations; needs a C++ compiler")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-    stages = SIZES[arguments.size]()
-    names = [stage.name for stage in stages]
-    if arguments.stage and arguments.stage not in names:
-        parser.error(f"--stage {arguments.stage}: {arguments.size} has the stages {', '.join(names)}")
+    arguments, stages = command.begun(parser, SIZES)
     run(
-        [changed(s, arguments) for s in stages if arguments.stage in (None, s.name)],
+        [changed(stage, arguments) for stage in stages],
         arguments.family,
         arguments.out,
         arguments.export,
@@ -80,8 +65,6 @@ def main() -> None:
 def changed(stage: VisualizerTraining, arguments: argparse.Namespace) -> VisualizerTraining:
     """A stage with what the command line says otherwise."""
     loop, data = stage.loop, stage.data
-    if arguments.steps:
-        loop = replace(loop, steps=arguments.steps)
     if arguments.seed is not None:
         loop, data = replace(loop, seed=arguments.seed), replace(data, seed=arguments.seed)
     if arguments.start:
@@ -150,20 +133,17 @@ def run_stage(
     out.mkdir(parents=True, exist_ok=True)
     weights_of = channel_weights(batches.vae, batches.base_latents(32))
     loss = partial(visualizer_loss, weights=weights_of)
-    if precision == "auto":
-        groups = batches.batch_at(0)
-        begun_in = begun_precision(out) if resume else None
-        precision = begun_in or faster_precision(
-            lambda: loss(mot, groups, torch.Generator().manual_seed(0))[0].backward()
-        )
-        mot.zero_grad(set_to_none=True)
+    precision = settled_precision(
+        precision, out, partial(rehearsal, mot, loss, batches.batch_at), resume=resume
+    )
+    mot.zero_grad(set_to_none=True)
     batches.precision = precision
     config = replace(config, loop=replace(config.loop, precision=precision))
 
     def publish(state: LoopState) -> None:
         plot_losses(state.history, out / "loss.png", f"visualizer {config.name}: flow matching")
         if weights is not None:
-            export(state.ema, config.model, weights, lineage_of(config, state) | lineage)
+            export("mot", state.ema, config.model.to_json(), weights, lineage_of(config, state) | lineage)
 
     return train(mot, loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
 
@@ -192,8 +172,7 @@ def drawn_in(folder: Path | None, family: Path, config: VisualizerTraining) -> K
     mixture = asdict(config.data) | manifest.digests(family, ("vae",))
     for name in ("drop_text", "drop_references", "easy_steps", "distinct_steps"):  # decide nothing drawn
         mixture.pop(name)
-    text = json.dumps(mixture, sort_keys=True)
-    return Kept(folder / hashlib.sha256(text.encode()).hexdigest()[:12])
+    return Kept(folder_for(folder, mixture))
 
 
 def lineage_of(config: VisualizerTraining, state: LoopState) -> Lineage:

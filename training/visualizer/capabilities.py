@@ -21,7 +21,7 @@ from training.world.kinds import Pixels
 from training.world.pictures.lettering import layout
 from training.world.pictures.posters import SIDE, Poster
 from training.world.pictures.reading import read
-from training.world.pixels import canvas_of
+from training.world.pixels import canvas_of, planes_of
 from training.world.report import Report
 from training.world.scenes.caption import caption
 from training.world.scenes.rich import sample_rich_scene
@@ -286,8 +286,8 @@ def of_edit(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
 
 def psnr(a: Pixels, b: Pixels) -> float:
     """dB between straight RGBA pixels, premultiplied, all four planes."""
-    flat = [np.concatenate([x[..., :3] * (x[..., 3:] / 255.0), x[..., 3:]], -1) for x in (a, b)]
-    return float(10 * np.log10(255**2 / max(1e-9, np.square(flat[0] - flat[1]).mean())))
+    error = np.square(planes_of(a) - planes_of(b)).mean(dtype=np.float64)
+    return float(10 * np.log10(255**2 / max(1e-9, error)))
 
 
 def _score(report: Report, name: str) -> Measures:

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from training.keeping import made_once
 from training.visualizer.tasks import Task
 from training.world.scenes.render import render
 from training.world.scenes.scene import Scene
@@ -67,11 +68,7 @@ class Kept:
     def get(self, name: str, make: Callable[[], dict[str, list[Drawn]]]) -> dict[str, list[Drawn]]:
         """The step of that name; made now where it is not there."""
         path = self.folder / f"{name}.safetensors"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            save(make(), temporary)
-            temporary.replace(path)
+        made_once(path, lambda temporary: save(make(), temporary))
         return load(path)
 
 

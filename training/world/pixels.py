@@ -14,6 +14,14 @@ def canvas_of(pixels: NDArray[np.uint8]) -> Canvas:
     return canvas
 
 
+def planes_of(pixels: NDArray[np.uint8]) -> Canvas:
+    """Premultiplied float32 `[H, W, 4]` of straight uint8 RGBA, all planes 0..255: how differences are
+    measured, so that nobody sees what is compared but not shown."""
+    planes = canvas_of(pixels)
+    planes[..., 3] *= 255
+    return planes
+
+
 def straight(canvas: Canvas) -> NDArray[np.uint8]:
     """Straight uint8 RGBA of a canvas `[H, W, 4]`; colour is 0 where alpha is 0."""
     alpha = canvas[..., 3:]
