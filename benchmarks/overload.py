@@ -21,7 +21,8 @@ from tests.standins.deployment import Deployment, deployed
 from tests.standins.load import Call, counted, goodput, keys, offer, quantile, resident
 from wanimage.stack import LocalStack
 
-STEP_MS = 100
+STEP_MS, TURN_SECONDS = 100, 1.1
+"""Ten steps a turn, and its words."""
 MAX_WAIT = 10.0
 RATES = (6, 8, 9, 10, 11, 13)
 RAMP_SECONDS = 8.0
@@ -33,7 +34,7 @@ def summary(calls: list[Call], first: float, last: float) -> dict[str, object]:
     """Goodput between two times, quantiles of what was done, and how the calls ended."""
     waits = [call.retry_after for call in calls if call.retry_after is not None]
     return {
-        "goodput": goodput(calls, first, last),
+        "goodput": goodput(calls, first, last, TURN_SECONDS),
         "p50": quantile(calls, 0.5),
         "p95": quantile(calls, 0.95),
         "p99": quantile(calls, 0.99),
@@ -48,7 +49,7 @@ async def ramp(target: str, seed: int) -> tuple[float, float]:
     for rate in RATES:
         calls = await offer(target, "one", rate, RAMP_SECONDS, seed=seed + rate)
         offered = len(calls) / RAMP_SECONDS
-        done = goodput(calls, 2, RAMP_SECONDS)
+        done = goodput(calls, 2, RAMP_SECONDS, TURN_SECONDS)
         outcomes = counted(calls)
         print(f"offered {offered:5.1f}/s  done {done:5.1f}/s  p99 {quantile(calls, 0.99):5.2f} s  {outcomes}")
         peak = max(peak, done)

@@ -80,9 +80,14 @@ async def _turn(
     return Call(due, time.monotonic() - began - due, ended, retry_after)
 
 
-def goodput(calls: Sequence[Call], first: float, last: float) -> float:
-    """Turns finished a second between two times of the load."""
-    return sum(call.outcome == DONE and first <= call.ended < last for call in calls) / (last - first)
+def goodput(calls: Sequence[Call], first: float, last: float, turn: float) -> float:
+    """Turns done a second between two times of the load.
+
+    A turn counts by the part of its last `turn` seconds that lies between them: slots that were filled
+    together end together, so counting ends alone would tell where the last such wave fell.
+    """
+    overlaps = (min(call.ended, last) - max(call.ended - turn, first) for call in calls if call.outcome == DONE)
+    return sum(max(0.0, each) for each in overlaps) / turn / (last - first)
 
 
 def quantile(calls: Sequence[Call], share: float) -> float:
