@@ -86,7 +86,9 @@ def goodput(calls: Sequence[Call], first: float, last: float, turn: float) -> fl
     A turn counts by the part of its last `turn` seconds that lies between them: slots that were filled
     together end together, so counting ends alone would tell where the last such wave fell.
     """
-    overlaps = (min(call.ended, last) - max(call.ended - turn, first) for call in calls if call.outcome == DONE)
+    overlaps = (
+        min(call.ended, last) - max(call.ended - turn, first) for call in calls if call.outcome == DONE
+    )
     return sum(max(0.0, each) for each in overlaps) / turn / (last - first)
 
 
