@@ -11,7 +11,7 @@ from wanimage import images
 from wanimage.errors import InvalidInput
 from wanimage.jobs import failure, kind_of, make_job
 from wanimage.latents import latent_bytes
-from wanimage.v1 import enhancer_pb2, planner_pb2, types_pb2, vae_pb2, visualizer_pb2
+from wanimage.v1 import enhancer_pb2, planner_pb2, refiner_pb2, types_pb2, vae_pb2, visualizer_pb2
 from wanimage.v1 import events_pb2 as ev
 from wanimage.v1 import jobs_pb2 as jobs
 
@@ -63,6 +63,7 @@ OPTIONS = types_pb2.TurnOptions(
     max_tokens=300,
     temperature=0.5,
 )
+REFINE = types_pb2.RefineOptions(mode=types_pb2.REFINE_MODE_REPAIR, target_long_edge=2048)
 USER = types_pb2.UserMessage(text="a fox and a balloon", images=[types_pb2.ImageInput(blob=PICTURE_REF)])
 
 _PAYLOADS: list[Message] = [
@@ -75,6 +76,7 @@ _PAYLOADS: list[Message] = [
     jobs.RenderJob(pictures=[jobs.RenderPicture(prompt="a fox", grid=GRID)]),
     jobs.EncodeJob(image=PICTURE_REF, grid=GRID),
     jobs.EncodeJob(image=PICTURE_REF),
+    jobs.RefineJob(image=PICTURE_REF, prompt="a fox", options=REFINE, seed=7),
     jobs.DecodeJob(latent=LATENT_REF, format=types_pb2.IMAGE_FORMAT_WEBP),
     jobs.DecodeJob(latent=LATENT_REF),
     jobs.RefineJob(latent=LATENT_REF, prompt="a fox", options=types_pb2.RefineOptions(target_long_edge=2048)),
@@ -201,6 +203,11 @@ _REQUESTS: list[Message] = [
     enhancer_pb2.EnhanceRequest(
         task=jobs.TASK_IMAGE_TO_IMAGE, prompt="blue", references=[types_pb2.ImageInput(blob=PICTURE_REF)],
         image_count=1, target_family=FAMILY,
+    ),
+    refiner_pb2.RefineRequest(latent=LATENT_REF, prompt="a fox", options=REFINE, seed=7),
+    refiner_pb2.RefineRequest(
+        image=types_pb2.ImageInput(data=PICTURE), options=types_pb2.RefineOptions(target_long_edge=4096),
+        format=types_pb2.IMAGE_FORMAT_WEBP,
     ),
 ]  # fmt: skip
 REQUESTS = [(type(request), request.SerializeToString(deterministic=True)) for request in _REQUESTS]

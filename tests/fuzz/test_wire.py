@@ -22,6 +22,7 @@ from services.planner.context import assemble
 from services.planner.drawing import Drawer
 from services.planner.history import fold
 from services.planner.intake import Intake
+from services.refiner.service import RefinerService
 from services.refiner.worker import RefineWorker, largest_cost
 from services.vae.service import _grid
 from services.vae.worker import VaeWorker
@@ -45,7 +46,7 @@ from wanimage.sessions import read_event
 from wanimage.subjects import ATTEMPT_HEADER
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import check_uploads
-from wanimage.v1 import enhancer_pb2, events_pb2, jobs_pb2, planner_pb2, vae_pb2, visualizer_pb2
+from wanimage.v1 import enhancer_pb2, events_pb2, jobs_pb2, planner_pb2, refiner_pb2, vae_pb2, visualizer_pb2
 from wanimage.worker import Worker
 
 TENANT = originals.TENANT
@@ -141,9 +142,7 @@ def test_a_damaged_job_is_buried_refused_or_done(case: Any, ground: Ground) -> N
             elif kind == "render":
                 can_be_drawn(await ground.visualizer._spec(taken.tenant, taken.job.render))
             elif kind == "refine":
-                spec = await ground.refiner._spec(taken.tenant, taken.job.refine)
-                assert (spec.picture is None) != (spec.latent is None)
-                assert 2048 <= max(spec.size) <= 4096 <= 16 * min(spec.size)
+                can_be_refined(await ground.refiner._spec(taken.tenant, taken.job.refine))
             elif kind == "enhance":
                 ask = await EnhanceWorker(None, ground.blobs, originals.FAMILY)._ask(taken)  # type: ignore[arg-type]
                 can_be_asked(ask, ground)
@@ -172,6 +171,13 @@ def can_be_drawn(spec: Any) -> None:
         assert 0 <= picture.seed <= limits.MAX_SEED
     for reference in spec.references:
         assert reference.pixels.shape[:2] == tuple(16 * side for side in reference.latents.shape[1:])
+
+
+def can_be_refined(spec: Any) -> None:
+    """What the engine takes for granted."""
+    assert (spec.picture is None) != (spec.latent is None)
+    assert 2048 <= max(spec.size) <= 4096 <= 16 * min(spec.size)
+    assert 0 <= spec.seed <= limits.MAX_SEED
 
 
 @campaign(
@@ -255,6 +261,11 @@ def test_a_damaged_request_is_refused_naming_a_field_or_can_be_served(case: Any,
                 assert bool(request.references) == (task in (SINGLE[1], SERIES[1]))
                 assert 1 <= count <= MOST_ENTRIES
                 assert count == 1 or task in SERIES
+            elif isinstance(request, refiner_pb2.RefineRequest):
+                refiner = RefinerService(ground.refiner, ground.refiner.prompts)  # type: ignore[arg-type]
+                refiner._check(request)
+                job = await refiner._job(request, TENANT)
+                can_be_refined(await ground.refiner._spec(TENANT, job))
         except WanError:
             return
 
