@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from training.understanding.evaluation.intervals import wilson
 from training.vae.export import load as load_vae
 from training.visualizer.capabilities import Measures, Row, psnr, report_of, rows
 from training.visualizer.kept import encode
@@ -186,15 +187,10 @@ def _mean(values: Sequence[float]) -> tuple[float, float, float]:
     """A mean with its 95 % interval: Wilson's where all values are 0 or 1."""
     n, p = len(values), float(np.mean(values))
     if set(values) <= {0.0, 1.0}:
-        return (p, *interval(p, n))
+        low, high = wilson(round(sum(values)), n)
+        return p, low / 100, high / 100
     spread = 1.96 * float(np.std(values)) / math.sqrt(n)
     return p, p - spread, p + spread
-
-
-def interval(p: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate."""
-    middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
 
 
 def table(results: Sequence[dict]) -> str:
