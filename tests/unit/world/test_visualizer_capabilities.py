@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.visualizer.capabilities import Row, report_of, rows
 from training.understanding.evaluation.intervals import wilson
+from training.visualizer.capabilities import Row, report_of, rows
 from training.visualizer.evaluate import gathered, table
 from training.visualizer.tasks import SHARES
 from training.world.assets import sprites as assets
