@@ -117,6 +117,8 @@ def restored(
         bicubic = judging.enlarged_by("bicubic", source, size)
         found = {"dB": judging.psnr(truth, ours), "dB bicubic": judging.psnr(truth, bicubic)}
         found["dB lanczos"] = judging.psnr(truth, judging.enlarged_by("lanczos", source, size))
+        unharmed = judging.enlarged_by("bicubic", resize(truth, *source.shape[:2]), size)
+        found["dB bicubic, only shrunk"] = judging.psnr(truth, unharmed)
         others = {name: enlarge(source, size) for name, enlarge in rivals.items()}
         found |= {f"dB {name}": judging.psnr(truth, other) for name, other in others.items()}
         found |= _blind(source, ours, bicubic)

@@ -93,7 +93,7 @@ def main() -> None:
     save_file(rival.state_dict(), arguments.out / "rival.safetensors")
 
 
-def batch(studio: Studio, step: int, count: int = 4, side: int = 48) -> tuple[Tensor, Tensor]:
+def batch(studio: Studio, step: int, count: int = 8, side: int = 48) -> tuple[Tensor, Tensor]:
     """Crops of `side` pixels of one case after degradation, `[count, 4, side, side]`, and the truth at eight
     times the size."""
     rng = np.random.default_rng([studio.config.seed, 3, step])
