@@ -17,6 +17,9 @@ from wanimage.refining import Mode
 from wanimage.weights import Family, part_digest
 
 
+pytestmark = pytest.mark.timeout(400)  # trains every part, each in a process of its own
+
+
 def train(out: Path, weights: Path) -> str:
     command = [sys.executable, "-m", "training.nano", "--size", "tiny"]
     command += ["--out", str(out), "--weights", str(weights)]
