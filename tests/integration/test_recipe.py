@@ -16,7 +16,6 @@ from wanimage.adapters import Described
 from wanimage.refining import Mode
 from wanimage.weights import Family, part_digest
 
-
 pytestmark = pytest.mark.timeout(400)  # trains every part, each in a process of its own
 
 
