@@ -61,7 +61,7 @@ class ModeConfig:
 
 
 MODES = {
-    Mode.REPAIR: ModeConfig(start=0.5, steps=4),
+    Mode.REPAIR: ModeConfig(start=0.5, steps=1),
     Mode.HIGH_FIDELITY: ModeConfig(start=0.1, steps=1),
 }
 

@@ -12,7 +12,7 @@ from tests.families import build_family
 from wanimage import refining
 from wanimage.errors import InvalidInput, Misconfigured
 from wanimage.images import Rgba
-from wanimage.refining import MODES, Mode
+from wanimage.refining import MODES, Mode, ModeConfig
 
 SIZE = (96, 144)
 
@@ -85,17 +85,26 @@ def test_a_picture_does_not_depend_on_its_company(engine: RefinerEngine) -> None
         assert difference(picture, plainly(engine, each)) <= 1  # matrix products round by size of batch
 
 
-def test_pictures_of_one_size_and_mode_share_every_step(engine: RefinerEngine) -> None:
-    states = [engine.prepare(spec()), engine.prepare(COMPANY[0])]
-    assert [state.next.key for state in states[:1]] == [states[1].next.key]
-    assert engine.prepare(COMPANY[1]).next.key != states[0].next.key  # it takes fewer evaluations
+def test_pictures_of_one_size_share_every_step_whatever_their_mode(engine: RefinerEngine) -> None:
+    states = [engine.prepare(spec()), *(engine.prepare(each) for each in COMPANY[:2])]
+    assert len({state.next.key for state in states}) == 1
     steps = 0
     while not states[0].done:
         engine.step(states)
         steps += 1
 
-    assert states[1].done
+    assert all(state.done for state in states)
     assert steps == states[0].steps == 2 * len(states[0].tiles)
+
+
+def test_pictures_that_take_more_evaluations_share_none(
+    engine: RefinerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODES, Mode.REPAIR, ModeConfig(start=0.5, steps=4))
+    longer = engine.prepare(spec())
+    assert longer.next.key != engine.prepare(COMPANY[1]).next.key
+    (found,) = through(engine, longer)
+    np.testing.assert_array_equal(found, plainly(engine, spec()))
 
 
 def test_every_tile_is_denoised_before_the_first_is_decoded(engine: RefinerEngine) -> None:

@@ -191,7 +191,7 @@ def test_a_path_begins_at_the_enlargement_with_noise_and_ends_at_the_clean_laten
 
 def test_steps_towards_the_clean_latent_stay_on_the_path() -> None:
     clean, low, noise = (planes(1, seed) for seed in (1, 2, 3))
-    path = [torch.tensor([level]) for level in levels(MODES[Mode.REPAIR].start, MODES[Mode.REPAIR].steps)]
+    path = [torch.tensor([level]) for level in levels(MODES[Mode.REPAIR].start, 4)]
     x = state_at(clean, low, noise, path[0], path[0])
     for level, following in itertools.pairwise(path):
         x = step(x, clean, level, following)
