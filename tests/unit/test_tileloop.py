@@ -13,7 +13,7 @@ from services.refiner.tileloop import MAX_CELLS, TileLoop
 from tests.conftest import eventually
 from wanimage import refining
 from wanimage.images import Rgba
-from wanimage.refining import Mode
+from wanimage.refining import Mode, ModeConfig
 
 
 @dataclass
@@ -86,9 +86,10 @@ async def test_like_tiles_of_two_pictures_share_their_steps(loop: TileLoop, engi
     assert loop.largest_batch == 2
 
 
-async def test_tiles_of_another_size_mode_or_phase_wait_for_their_turn(
-    loop: TileLoop, engine: CountingEngine
+async def test_tiles_of_another_size_phase_or_count_of_steps_wait_for_their_turn(
+    loop: TileLoop, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(refining.MODES, Mode.REPAIR, ModeConfig(start=0.5, steps=4))
     waiting = [
         start(loop, "first"),
         start(loop, "larger", LARGE),
