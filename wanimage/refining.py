@@ -1,7 +1,7 @@
 """Refinement of a picture, tile by tile: knows neither bus nor gRPC (report 3.5).
 
 1. The source is enlarged to its target size by bicubic interpolation (`enlarging.py`).
-2. Each tile of the enlargement, with an overlap, is encoded and denoised in a few steps
+2. Each tile of the enlargement, with an overlap, is encoded and denoised, in one step
    (`models/refiner.py`). Noise is that of the whole picture, cut, so that neighbours agree; where they
    overlap, latents are blended.
 3. When all are there, each tile is decoded with a halo of latents around it, so that no seam shows.

@@ -187,7 +187,7 @@ def _mean(values: Sequence[float]) -> tuple[float, float, float]:
     """A mean with its 95 % interval: Wilson's where all values are 0 or 1."""
     n, p = len(values), float(np.mean(values))
     if set(values) <= {0.0, 1.0}:
-        low, high = wilson(round(sum(values)), n)
+        low, high = wilson(round(sum(values)), n, digits=6)
         return p, low / 100, high / 100
     spread = 1.96 * float(np.std(values)) / math.sqrt(n)
     return p, p - spread, p + spread

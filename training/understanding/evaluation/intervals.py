@@ -15,14 +15,14 @@ Items = Mapping[str, Marks]
 """Marks by the name of a turn, `family/number/index`."""
 
 
-def wilson(right: int, asked: int) -> tuple[float, float]:
-    """The interval of a share, in percent; (0, 100) when nothing was asked."""
+def wilson(right: int, asked: int, digits: int = 1) -> tuple[float, float]:
+    """The interval of a share, in percent, rounded to `digits`; (0, 100) when nothing was asked."""
     if not asked:
         return 0.0, 100.0
     share, spread = right / asked, Z * Z / asked
     middle = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / asked + spread / (4 * asked)) / (1 + spread)
-    return round(max(0.0, 100 * (middle - half)), 1), round(100 * (middle + half), 1)
+    return round(max(0.0, 100 * (middle - half)), digits), round(100 * (middle + half), digits)
 
 
 def difference(
