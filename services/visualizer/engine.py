@@ -28,6 +28,7 @@ from torch import Tensor
 from services.visualizer.grouping import group
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
+from wanimage.keeping import keep
 from wanimage.limits import MAX_INPUT_IMAGES, MAX_OUTPUT_IMAGES
 from wanimage.models.allocator import keep_freed_memory
 from wanimage.models.conditioning import Condition, read
@@ -227,7 +228,7 @@ class VisualizerEngine:
         with torch.inference_mode(), self._autocast():
             velocities = self.mot.velocity(x, torch.tensor(times, dtype=torch.float32), context).float()
         return [
-            _guided([row[: len(state.path.x)].clone() for row in chunk], state.spec)
+            _kept(_guided([row[: len(state.path.x)].clone() for row in chunk], state.spec), state)
             for state, chunk in zip(states, velocities.split(counts), strict=True)
         ]
 
@@ -311,6 +312,21 @@ def _guided(branches: list[Tensor], spec: RenderSpec) -> Tensor:
     no_image = branches[2].split(sizes) if len(branches) == 3 else [None] * len(sizes)
     pairs = zip(branches[0].split(sizes), branches[1].split(sizes), no_image, strict=True)
     return torch.cat([guide(full, no_text, plain, spec.sampler) for full, no_text, plain in pairs])
+
+
+def _kept(velocity: Tensor, state: RenderState) -> Tensor:
+    """A guided velocity `[N, Z]` that holds what each picture keeps of a reference of its grid."""
+    spec, path = state.spec, state.path
+    if not spec.references or not spec.sampler.keep:
+        return velocity
+    sizes = [picture.grid[0] * picture.grid[1] for picture in spec.pictures]
+    parts = zip(velocity.split(sizes), path.x.split(sizes), spec.pictures, strict=True)
+    return torch.cat([keep(v, x, path.t, p.grid, _alike(p.grid, spec)) for v, x, p in parts])
+
+
+def _alike(grid: Grid, spec: RenderSpec) -> list[Tensor]:
+    """Tokens `[N, Z]` of the references of a grid."""
+    return [_tokens(each.latents) for each in spec.references if _grid(each.latents) == grid]
 
 
 def _pictures(tokens: Tensor, spec: RenderSpec) -> list[Tensor]:

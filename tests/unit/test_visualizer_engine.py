@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import services.visualizer.engine as engine_module
 from services.visualizer.engine import PictureSpec, Reference, RenderSpec, VisualizerEngine
 from tests.families import build_family
 from wanimage.errors import InvalidInput
@@ -82,6 +83,17 @@ def test_seed_prompt_and_reference_each_change_the_picture(engine):
     )
     for other in others:
         assert not torch.allclose(engine.render(other)[0], base, atol=1e-3)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_cells_that_an_edit_leaves_alone_are_held_unless_that_is_off(engine, monkeypatch, keep):
+    given = reference(grid=(2, 3))
+    cells = given.latents.flatten(1).T
+    state = engine.prepare(spec(references=(reference(1), given), keep=keep))
+    drifting = (state.path.x - cells - 0.1) / state.path.t
+    monkeypatch.setattr(engine_module, "_guided", lambda branches, of: drifting)
+    engine.step([state])
+    assert torch.allclose(state.path.clean, cells, atol=1e-5) == keep
 
 
 def test_pictures_of_a_series_are_painted_jointly(engine):

@@ -19,6 +19,7 @@ from training.loop import autocast
 from training.visualizer.data import padded
 from training.visualizer.kept import encode
 from training.visualizer.tasks import Task
+from wanimage.keeping import keep
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Context, Mot
 from wanimage.models.understanding import Understanding
@@ -33,31 +34,39 @@ class Painter:
     understanding: Understanding
     mot: Mot
     vae: Vae
-    precision: str = "bf16"
+    precision: str = "fp32"
+    """`fp32` runs well everywhere; `bf16` is faster where the machine multiplies in it."""
 
     @torch.inference_mode()
     def paint(self, tasks: Sequence[Task], sampler: SamplerConfig, seed: int = 0) -> list[list[np.ndarray]]:
         """Pictures of each task, uint8 straight RGBA `[16 gh, 16 gw, 4]`; picture j of task i has seed + 100
         i + j."""
         with autocast(self.precision):
-            branches = self._branches(tasks, sampler)
+            seen = [[frame.draw() for frame in task.references] for task in tasks]
+            clean = [encode(self.vae, pictures) for pictures in seen]
+            branches = self._branches(tasks, seen, clean, sampler)
             x = padded([_noise(task, seed + 100 * i) for i, task in enumerate(tasks)])
 
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.full((len(x),), t)
                 answers = [self.mot.velocity(x, times, context).float() for context in branches]
-                return _guided(answers, tasks, sampler)
+                return _settled(answers, x, t, tasks, clean, sampler)
 
             largest = max(shot.grid[0] * shot.grid[1] for task in tasks for shot in task.shots)
             latents = sample(velocity, x, sampler, largest)
             return [self._decode(row, task) for row, task in zip(latents, tasks, strict=True)]
 
-    def _branches(self, tasks: Sequence[Task], sampler: SamplerConfig) -> list[Context]:
+    def _branches(
+        self,
+        tasks: Sequence[Task],
+        seen: Sequence[list[np.ndarray]],
+        latents: Sequence[list[Tensor]],
+        sampler: SamplerConfig,
+    ) -> list[Context]:
         """Contexts with prompt; then, if guided, without prompt; then without references too."""
-        seen = [[frame.draw() for frame in task.references] for task in tasks]
         full = [self._condition(task, pictures) for task, pictures in zip(tasks, seen, strict=True)]
         empty = torch.zeros(0, self.mot.config.latent_channels)
-        clean = padded([torch.cat([empty, *encode(self.vae, pictures)]) for pictures in seen])
+        clean = padded([torch.cat([empty, *each]) for each in latents])
         contexts = [self._context(full, clean)]
         image_guided = sampler.image_guidance != 1 and any(task.references for task in tasks)
         if sampler.guidance != 1 or image_guided:
@@ -92,16 +101,26 @@ def _noise(task: Task, seed: int) -> Tensor:
     return torch.cat([picture_noise(seed + j, (48, *grid)).flatten(1).T for j, grid in grids])
 
 
-def _guided(answers: list[Tensor], tasks: Sequence[Task], sampler: SamplerConfig) -> Tensor:
-    """Guide picture by picture; tasks without references ignore the third branch."""
-    if len(answers) == 1:
-        return answers[0]
+def _settled(
+    answers: list[Tensor],
+    x: Tensor,
+    t: float,
+    tasks: Sequence[Task],
+    clean: Sequence[list[Tensor]],
+    sampler: SamplerConfig,
+) -> Tensor:
+    """The branches' velocities guided, then held to what is kept of references, picture by picture; tasks
+    without references ignore the third branch."""
     out = answers[0].clone()
-    for i, task in enumerate(tasks):
+    for i, (task, latents) in enumerate(zip(tasks, clean, strict=True)):
         first = 0
         for shot in task.shots:
             where = (i, slice(first, first + shot.grid[0] * shot.grid[1]))
-            plain = answers[2][where] if task.references and len(answers) == 3 else None
-            out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
+            if len(answers) > 1:
+                plain = answers[2][where] if task.references and len(answers) == 3 else None
+                out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
+            if sampler.keep:
+                alike = [z for z, f in zip(latents, task.references, strict=True) if f.grid == shot.grid]
+                out[where] = keep(out[where], x[where], t, shot.grid, alike)
             first = where[1].stop
     return out
