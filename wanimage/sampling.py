@@ -51,7 +51,8 @@ class SamplerConfig:
     shift: float = 1.0
     """Time shift at `BASE_TOKENS`: above 1 spends more steps near noise. Neutral 1."""
     keep: bool = True
-    """Hold the cells of a reference that an edit leaves alone (`keeping.py`); unused without references."""
+    """Hold the cells of a reference that an edit leaves alone (`keeping.py`); unused without references and
+    in a series."""
 
 
 def shift_for(tokens: int, base: float) -> float:

@@ -315,18 +315,14 @@ def _guided(branches: list[Tensor], spec: RenderSpec) -> Tensor:
 
 
 def _kept(velocity: Tensor, state: RenderState) -> Tensor:
-    """A guided velocity `[N, Z]` that holds what each picture keeps of a reference of its grid."""
+    """A guided velocity `[N, Z]` that holds what an edit keeps of a reference; pictures of a series are no
+    edits."""
     spec, path = state.spec, state.path
-    if not spec.references or not spec.sampler.keep:
+    if not spec.sampler.keep or len(spec.pictures) > 1:
         return velocity
-    sizes = [picture.grid[0] * picture.grid[1] for picture in spec.pictures]
-    parts = zip(velocity.split(sizes), path.x.split(sizes), spec.pictures, strict=True)
-    return torch.cat([keep(v, x, path.t, p.grid, _alike(p.grid, spec)) for v, x, p in parts])
-
-
-def _alike(grid: Grid, spec: RenderSpec) -> list[Tensor]:
-    """Tokens `[N, Z]` of the references of a grid."""
-    return [_tokens(each.latents) for each in spec.references if _grid(each.latents) == grid]
+    grid = spec.pictures[0].grid
+    alike = [_tokens(each.latents) for each in spec.references if _grid(each.latents) == grid]
+    return keep(velocity, path.x, path.t, grid, alike)
 
 
 def _pictures(tokens: Tensor, spec: RenderSpec) -> list[Tensor]:

@@ -85,15 +85,18 @@ def test_seed_prompt_and_reference_each_change_the_picture(engine):
         assert not torch.allclose(engine.render(other)[0], base, atol=1e-3)
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_cells_that_an_edit_leaves_alone_are_held_unless_that_is_off(engine, monkeypatch, keep):
+@pytest.mark.parametrize(("pictures", "keep", "held"), [(1, True, True), (1, False, False), (2, True, False)])
+def test_cells_that_an_edit_leaves_alone_are_held_but_not_in_a_series(
+    engine, monkeypatch, pictures, keep, held
+):
     given = reference(grid=(2, 3))
-    cells = given.latents.flatten(1).T
-    state = engine.prepare(spec(references=(reference(1), given), keep=keep))
+    cells = given.latents.flatten(1).T.repeat(pictures, 1)
+    shots = [picture(seed=seed) for seed in range(pictures)]
+    state = engine.prepare(spec(*shots, references=(reference(1), given), keep=keep))
     drifting = (state.path.x - cells - 0.1) / state.path.t
     monkeypatch.setattr(engine_module, "_guided", lambda branches, of: drifting)
     engine.step([state])
-    assert torch.allclose(state.path.clean, cells, atol=1e-5) == keep
+    assert torch.allclose(state.path.clean, cells, atol=1e-5) == held
 
 
 def test_pictures_of_a_series_are_painted_jointly(engine):

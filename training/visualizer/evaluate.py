@@ -61,6 +61,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200, help="cases a row")
     parser.add_argument("--rows", default="", help="only rows whose name has one of these words in it")
     parser.add_argument("--compare", action="store_true", help="compare steps, guidance and solvers instead")
+    hold = "hold what edits leave alone (wanimage/keeping.py)"
+    parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help=hold)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -71,7 +73,7 @@ def main() -> None:
     if arguments.compare:
         compare(painter, wanted, arguments.n, arguments.out)
     else:
-        evaluate(painter, wanted, arguments.n, arguments.out)
+        evaluate(painter, wanted, arguments.n, arguments.out, SamplerConfig(keep=arguments.keep))
 
 
 def load(family: Path) -> Painter:
@@ -91,12 +93,14 @@ def chosen(words: str) -> list[Row]:
     return found
 
 
-def evaluate(painter: Painter, wanted: Sequence[Row], count: int, out: Path) -> list[dict]:
-    """Paint and judge the rows with the default sampler."""
+def evaluate(
+    painter: Painter, wanted: Sequence[Row], count: int, out: Path, sampler: SamplerConfig
+) -> list[dict]:
+    """Paint and judge the rows."""
     results = []
     for row in wanted:
         started = time.perf_counter()
-        cases = run(painter, row, count, SamplerConfig())
+        cases = run(painter, row, count, sampler)
         results.append(
             {
                 "row": row.name,

@@ -119,7 +119,7 @@ def _settled(
             if len(answers) > 1:
                 plain = answers[2][where] if task.references and len(answers) == 3 else None
                 out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
-            if sampler.keep:
+            if sampler.keep and len(task.shots) == 1:  # as in the service, pictures of a series are no edits
                 alike = [z for z, f in zip(latents, task.references, strict=True) if f.grid == shot.grid]
                 out[where] = keep(out[where], x[where], t, shot.grid, alike)
             first = where[1].stop
