@@ -38,7 +38,7 @@ def sampler_config(options: types_pb2.SamplingOptions) -> SamplerConfig:
     """The client's numbers over the defaults of `wanimage.sampling`."""
     names = {
         "steps": "steps", "guidance_scale": "guidance",
-        "image_guidance_scale": "image_guidance", "shift": "shift",
+        "image_guidance_scale": "image_guidance", "shift": "shift", "keep_unchanged": "keep",
     }  # fmt: skip
     given = {ours: getattr(options, theirs) for theirs, ours in names.items() if options.HasField(theirs)}
     if options.sampler in _SOLVERS:

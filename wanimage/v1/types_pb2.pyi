@@ -193,20 +193,22 @@ class Region(_message.Message):
     def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., prompt: _Optional[str] = ..., reference: _Optional[int] = ..., cue: _Optional[_Union[Region.Cue, str]] = ..., mask: _Optional[_Union[BlobRef, _Mapping]] = ...) -> None: ...
 
 class SamplingOptions(_message.Message):
-    __slots__ = ("seed", "steps", "guidance_scale", "image_guidance_scale", "sampler", "shift")
+    __slots__ = ("seed", "steps", "guidance_scale", "image_guidance_scale", "sampler", "shift", "keep_unchanged")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     SAMPLER_FIELD_NUMBER: _ClassVar[int]
     SHIFT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_UNCHANGED_FIELD_NUMBER: _ClassVar[int]
     seed: int
     steps: int
     guidance_scale: float
     image_guidance_scale: float
     sampler: Sampler
     shift: float
-    def __init__(self, seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., image_guidance_scale: _Optional[float] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., shift: _Optional[float] = ...) -> None: ...
+    keep_unchanged: bool
+    def __init__(self, seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., image_guidance_scale: _Optional[float] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., shift: _Optional[float] = ..., keep_unchanged: _Optional[bool] = ...) -> None: ...
 
 class EnhanceOptions(_message.Message):
     __slots__ = ("mode", "variant")
