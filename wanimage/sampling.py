@@ -53,6 +53,8 @@ class SamplerConfig:
     keep: bool = True
     """Hold the cells of a reference that an edit leaves alone (`keeping.py`); unused without references and
     in a series."""
+    color: bool = True
+    """Lead a palette that the prompt states to its colours and shares (`coloring.py`)."""
 
 
 def shift_for(tokens: int, base: float) -> float:

@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from services.visualizer.grouping import group
+from wanimage.coloring import Coloring, Palette, stated
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.keeping import keep
@@ -77,7 +78,7 @@ class RenderSpec:
     @property
     def cells(self) -> int:
         """Latent cells of all pictures, the size of the render in a batch."""
-        return sum(picture.grid[0] * picture.grid[1] for picture in self.pictures)
+        return sum(_sizes(self))
 
 
 @dataclass
@@ -90,6 +91,8 @@ class RenderState:
     branches: list[Context]
     """What the noisy tokens see: with prompt; then, if guided, without prompt; then without references
     either."""
+    palettes: list[Palette | None]
+    """What each picture's prompt states."""
 
     @property
     def done(self) -> bool:
@@ -117,6 +120,7 @@ class VisualizerEngine:
         self.understanding = Understanding.load(family.path / "understanding")
         self.mot = Mot.load(family.path)
         self._preview = {k: v.float() for k, v in load_file(family.path / "preview.safetensors").items()}
+        self._coloring = Coloring(**self._preview)
         self._batches: dict[tuple[int, ...], _Batch] = {}
         self._unprompted: dict[Condition, Context] = {}
         self.precision = "fp32"
@@ -139,7 +143,8 @@ class VisualizerEngine:
         channels = self.mot.config.latent_channels
         noise = [_tokens(picture_noise(p.seed, (channels, *p.grid))) for p in spec.pictures]
         largest = max(rows * columns for rows, columns in (p.grid for p in spec.pictures))
-        return RenderState(spec, Trajectory.begin(torch.cat(noise), spec.sampler, largest), branches)
+        path = Trajectory.begin(torch.cat(noise), spec.sampler, largest)
+        return RenderState(spec, path, branches, [stated(picture.prompt) for picture in spec.pictures])
 
     def step(self, states: Sequence[RenderState]) -> None:
         """Advance each render by one evaluation (half a Heun step), renders of about a size in one batch.
@@ -228,9 +233,18 @@ class VisualizerEngine:
         with torch.inference_mode(), self._autocast():
             velocities = self.mot.velocity(x, torch.tensor(times, dtype=torch.float32), context).float()
         return [
-            _kept(_guided([row[: len(state.path.x)].clone() for row in chunk], state.spec), state)
+            self._settled(_guided([row[: len(state.path.x)].clone() for row in chunk], state.spec), state)
             for state, chunk in zip(states, velocities.split(counts), strict=True)
         ]
+
+    def _settled(self, velocity: Tensor, state: RenderState) -> Tensor:
+        """A guided velocity `[N, Z]`, held to what an edit keeps, then to the palettes that prompts state."""
+        held = _kept(velocity, state)
+        if not state.spec.sampler.color or not any(state.palettes):
+            return held
+        sizes, path = _sizes(state.spec), state.path
+        parts = zip(held.split(sizes), path.x.split(sizes), state.palettes, strict=True)
+        return torch.cat([self._coloring.pull(v, x, path.t, p) if p else v for v, x, p in parts])
 
     def _together(self, states: Sequence[RenderState]) -> _Batch:
         """The contexts of all branches as one batch; kept while the company stays the same."""
@@ -308,7 +322,7 @@ def _guided(branches: list[Tensor], spec: RenderSpec) -> Tensor:
     """One velocity `[N, Z]` of the branches' velocities, guided picture by picture."""
     if len(branches) == 1:
         return branches[0]
-    sizes = [picture.grid[0] * picture.grid[1] for picture in spec.pictures]
+    sizes = _sizes(spec)
     no_image = branches[2].split(sizes) if len(branches) == 3 else [None] * len(sizes)
     pairs = zip(branches[0].split(sizes), branches[1].split(sizes), no_image, strict=True)
     return torch.cat([guide(full, no_text, plain, spec.sampler) for full, no_text, plain in pairs])
@@ -325,9 +339,14 @@ def _kept(velocity: Tensor, state: RenderState) -> Tensor:
     return keep(velocity, path.x, path.t, grid, alike)
 
 
+def _sizes(spec: RenderSpec) -> list[int]:
+    """Cells of each picture."""
+    return [picture.grid[0] * picture.grid[1] for picture in spec.pictures]
+
+
 def _pictures(tokens: Tensor, spec: RenderSpec) -> list[Tensor]:
     """Tokens `[N, Z]` as latents `[Z, gh, gw]` of each picture."""
-    parts = tokens.split([picture.grid[0] * picture.grid[1] for picture in spec.pictures])
+    parts = tokens.split(_sizes(spec))
     return [part.T.unflatten(1, picture.grid) for part, picture in zip(parts, spec.pictures, strict=True)]
 
 

@@ -99,6 +99,14 @@ def test_cells_that_an_edit_leaves_alone_are_held_but_not_in_a_series(
     assert torch.allclose(state.path.clean, cells, atol=1e-5) == held
 
 
+def test_a_palette_that_a_prompt_states_turns_its_own_picture_alone(engine):
+    shots = picture("a palette of #FF0000 40% and #0000FF 60%", seed=2), picture("two", seed=3)
+    led, free = (engine.prepare(spec(*shots, color=color)) for color in (True, False))
+    engine.step([led, free])
+    assert not torch.allclose(led.path.x[:6], free.path.x[:6], atol=1e-3)
+    torch.testing.assert_close(led.path.x[6:], free.path.x[6:], **TOLERANCE)
+
+
 def test_pictures_of_a_series_are_painted_jointly(engine):
     alone = engine.render(spec(picture("one", seed=2), steps=2))[0]
     assert not torch.allclose(engine.render(MANY[2])[0], alone, atol=1e-3)

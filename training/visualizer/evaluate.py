@@ -31,6 +31,7 @@ from training.visualizer.sample import Painter
 from training.visualizer.sheet import contact_sheet
 from training.visualizer.tasks import Task, text_to_image
 from training.world.report import Report
+from wanimage.coloring import Coloring
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import straight
@@ -63,6 +64,8 @@ def main() -> None:
     parser.add_argument("--compare", action="store_true", help="compare steps, guidance and solvers instead")
     hold = "hold what edits leave alone (wanimage/keeping.py)"
     parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help=hold)
+    color = "lead stated palettes to their colours (wanimage/coloring.py)"
+    parser.add_argument("--color", action=argparse.BooleanOptionalAction, default=True, help=color)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -73,12 +76,14 @@ def main() -> None:
     if arguments.compare:
         compare(painter, wanted, arguments.n, arguments.out)
     else:
-        evaluate(painter, wanted, arguments.n, arguments.out, SamplerConfig(keep=arguments.keep))
+        sampler = SamplerConfig(keep=arguments.keep, color=arguments.color)
+        evaluate(painter, wanted, arguments.n, arguments.out, sampler)
 
 
 def load(family: Path) -> Painter:
     """The models of a family, in the precision that paints sooner on this machine."""
-    painter = Painter(Understanding.load(family / "understanding"), Mot.load(family), load_vae(family))
+    models = Understanding.load(family / "understanding"), Mot.load(family), load_vae(family)
+    painter = Painter(*models, coloring=Coloring.load(family))
     task = text_to_image(np.random.default_rng(0))
     # Within the autocast that is tried, which "fp32" leaves as it is.
     precision = faster_precision(lambda: painter.paint([task], SamplerConfig(steps=1)))

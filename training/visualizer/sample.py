@@ -19,6 +19,7 @@ from training.loop import autocast
 from training.visualizer.data import padded
 from training.visualizer.kept import encode
 from training.visualizer.tasks import Task
+from wanimage.coloring import Coloring, stated
 from wanimage.keeping import keep
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Context, Mot
@@ -36,6 +37,8 @@ class Painter:
     vae: Vae
     precision: str = "fp32"
     """`fp32` runs well everywhere; `bf16` is faster where the machine multiplies in it."""
+    coloring: Coloring | None = None
+    """How latents look, for palettes that prompts state; without it they are as the model paints them."""
 
     @torch.inference_mode()
     def paint(self, tasks: Sequence[Task], sampler: SamplerConfig, seed: int = 0) -> list[list[np.ndarray]]:
@@ -50,11 +53,41 @@ class Painter:
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.full((len(x),), t)
                 answers = [self.mot.velocity(x, times, context).float() for context in branches]
-                return _settled(answers, x, t, tasks, clean, sampler)
+                return self._settled(answers, x, t, tasks, clean, sampler)
 
             largest = max(shot.grid[0] * shot.grid[1] for task in tasks for shot in task.shots)
             latents = sample(velocity, x, sampler, largest)
             return [self._decode(row, task) for row, task in zip(latents, tasks, strict=True)]
+
+    def _settled(
+        self,
+        answers: list[Tensor],
+        x: Tensor,
+        t: float,
+        tasks: Sequence[Task],
+        clean: Sequence[list[Tensor]],
+        sampler: SamplerConfig,
+    ) -> Tensor:
+        """The branches' velocities guided, then held to what is kept of references and to palettes, picture
+        by picture; tasks without references ignore the third branch."""
+        out = answers[0].clone()
+        for i, (task, latents) in enumerate(zip(tasks, clean, strict=True)):
+            first = 0
+            for shot in task.shots:
+                where = (i, slice(first, first + shot.grid[0] * shot.grid[1]))
+                if len(answers) > 1:
+                    plain = answers[2][where] if task.references and len(answers) == 3 else None
+                    out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
+                if (
+                    sampler.keep and len(task.shots) == 1
+                ):  # as in the service, pictures of a series are no edits
+                    alike = [z for z, f in zip(latents, task.references, strict=True) if f.grid == shot.grid]
+                    out[where] = keep(out[where], x[where], t, shot.grid, alike)
+                palette = stated(shot.prompt) if sampler.color and self.coloring else None
+                if palette and self.coloring:
+                    out[where] = self.coloring.pull(out[where], x[where], t, palette)
+                first = where[1].stop
+        return out
 
     def _branches(
         self,
@@ -99,28 +132,3 @@ def _noise(task: Task, seed: int) -> Tensor:
     """`[N, 48]`: picture j of the task has the noise of `seed` + j."""
     grids = enumerate(shot.grid for shot in task.shots)
     return torch.cat([picture_noise(seed + j, (48, *grid)).flatten(1).T for j, grid in grids])
-
-
-def _settled(
-    answers: list[Tensor],
-    x: Tensor,
-    t: float,
-    tasks: Sequence[Task],
-    clean: Sequence[list[Tensor]],
-    sampler: SamplerConfig,
-) -> Tensor:
-    """The branches' velocities guided, then held to what is kept of references, picture by picture; tasks
-    without references ignore the third branch."""
-    out = answers[0].clone()
-    for i, (task, latents) in enumerate(zip(tasks, clean, strict=True)):
-        first = 0
-        for shot in task.shots:
-            where = (i, slice(first, first + shot.grid[0] * shot.grid[1]))
-            if len(answers) > 1:
-                plain = answers[2][where] if task.references and len(answers) == 3 else None
-                out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
-            if sampler.keep and len(task.shots) == 1:  # as in the service, pictures of a series are no edits
-                alike = [z for z, f in zip(latents, task.references, strict=True) if f.grid == shot.grid]
-                out[where] = keep(out[where], x[where], t, shot.grid, alike)
-            first = where[1].stop
-    return out
