@@ -19,7 +19,7 @@ from training.loop import autocast
 from training.visualizer.data import padded
 from training.visualizer.kept import encode
 from training.visualizer.tasks import Task
-from wanimage.coloring import Coloring, stated
+from wanimage.coloring import Coloring, Palette, stated
 from wanimage.keeping import keep
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Context, Mot
@@ -48,12 +48,13 @@ class Painter:
             seen = [[frame.draw() for frame in task.references] for task in tasks]
             clean = [encode(self.vae, pictures) for pictures in seen]
             branches = self._branches(tasks, seen, clean, sampler)
+            palettes = [[stated(shot.prompt) for shot in task.shots] for task in tasks]
             x = padded([_noise(task, seed + 100 * i) for i, task in enumerate(tasks)])
 
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.full((len(x),), t)
                 answers = [self.mot.velocity(x, times, context).float() for context in branches]
-                return self._settled(answers, x, t, tasks, clean, sampler)
+                return self._settled(answers, x, t, tasks, clean, palettes, sampler)
 
             largest = max(shot.grid[0] * shot.grid[1] for task in tasks for shot in task.shots)
             latents = sample(velocity, x, sampler, largest)
@@ -66,6 +67,7 @@ class Painter:
         t: float,
         tasks: Sequence[Task],
         clean: Sequence[list[Tensor]],
+        palettes: Sequence[list[Palette | None]],
         sampler: SamplerConfig,
     ) -> Tensor:
         """The branches' velocities guided, then held to what is kept of references and to palettes, picture
@@ -73,18 +75,15 @@ class Painter:
         out = answers[0].clone()
         for i, (task, latents) in enumerate(zip(tasks, clean, strict=True)):
             first = 0
-            for shot in task.shots:
+            for shot, palette in zip(task.shots, palettes[i], strict=True):
                 where = (i, slice(first, first + shot.grid[0] * shot.grid[1]))
                 if len(answers) > 1:
                     plain = answers[2][where] if task.references and len(answers) == 3 else None
                     out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
-                if (
-                    sampler.keep and len(task.shots) == 1
-                ):  # as in the service, pictures of a series are no edits
+                if sampler.keep and len(task.shots) == 1:  # pictures of a series are no edits
                     alike = [z for z, f in zip(latents, task.references, strict=True) if f.grid == shot.grid]
                     out[where] = keep(out[where], x[where], t, shot.grid, alike)
-                palette = stated(shot.prompt) if sampler.color and self.coloring else None
-                if palette and self.coloring:
+                if palette and sampler.color and self.coloring:
                     out[where] = self.coloring.pull(out[where], x[where], t, palette)
                 first = where[1].stop
         return out
