@@ -167,3 +167,11 @@ def test_a_colour_word_paints_a_fifth_of_its_sprite(name: str) -> None:
         sprite = assets.sprite(name, color, 24)
         opaque = sprite[sprite[..., 3] > 0.99][:, :3]
         assert (np.abs(opaque - rgb).max(-1) < 56).mean() > 0.2, color
+
+
+@pytest.mark.parametrize(
+    "svg", ["", "no markup", "<svg", '<svg xmlns="http://www.w3.org/2000/svg" width="0"/>']
+)
+def test_what_is_no_svg_is_refused(svg: str) -> None:
+    with pytest.raises(ValueError, match="no SVG that can be drawn"):
+        assets.rasterise_svg(svg, 8, 8)

@@ -140,9 +140,9 @@ def test_text_in_quotes_is_never_cut() -> None:
     assert chunks('a poster with the words "Sale, on now and here" on a red background') == [
         "a poster", 'with the words "Sale, on now and here"', "on a red background",
     ]  # fmt: skip
-    assert statements('It reads "Stop. Look." The ground is red. It is 0.5 wide.') == [
+    assert statements('It reads "Stop. Look." The ground is red. It is 0.5 wide.') == (
         'It reads "Stop. Look."', "The ground is red.", "It is 0.5 wide.",
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def test_equal_generators_give_equal_captions() -> None:

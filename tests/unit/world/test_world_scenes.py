@@ -136,6 +136,16 @@ def test_a_style_is_seen() -> None:
 
 
 @pytest.mark.usefixtures("icons")
+def test_a_noun_that_fits_a_part_of_another_is_not_taken_for_it() -> None:
+    """A pufferfish explains more than half of what stands around a newspaper smaller than itself."""
+    ground = Background("plain", color="red")
+    right = Scene((SceneObject("pufferfish", None, 0.239, 0.783, 0.314, "noto"),), ground)
+    wrong = Scene((replace(right.objects[0], concept="newspaper"),), ground)
+    verdicts = [verify(right, render(each, 128, 128)).score("object") for each in (right, wrong)]
+    assert verdicts == [1.0, 0.0]
+
+
+@pytest.mark.usefixtures("icons")
 def test_a_phrase_is_always_the_same_and_says_the_scene() -> None:
     scene = KIND.sample(np.random.default_rng(5), "train", (1, 1))
     assert KIND.phrase(scene) == KIND.phrase(scene)

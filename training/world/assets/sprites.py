@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import resvg_py
 from numpy.typing import NDArray
 from PIL import Image
+from resvg import render, usvg
 
 from training.world.assets.array_cache import keep_arrays
 from training.world.assets.concepts import CATALOGUE, CONCEPTS, SHAPES, colorable, concept
@@ -153,21 +153,31 @@ def rasterise(body: str, view: str, width: int, height: int) -> NDArray[np.uint8
 
 
 def rasterise_svg(
-    svg: str, width: int, height: int, dpi: float = 0, font_files: Sequence[Path] = ()
+    svg: str, width: int, height: int, dpi: float = 96, font_files: Sequence[Path] = ()
 ) -> NDArray[np.uint8]:
     """A whole SVG as straight RGBA uint8 `[height, width, 4]`; `dpi` is needed for lengths in pt or mm.
 
     Its texts are set in the families of `font_files` alone. Raises ValueError when it is no SVG.
     """
-    png = resvg_py.svg_to_bytes(
-        svg_string=svg,
-        width=width,
-        height=height,
-        skip_system_fonts=True,
-        dpi=dpi,
-        font_files=[str(file) for file in font_files],
-    )
-    return np.array(Image.open(io.BytesIO(bytes(png))).convert("RGBA"))
+    try:
+        tree = usvg.Tree.from_str(svg, _options(dpi, tuple(font_files)))
+    except BaseException as error:  # the binding panics, which is no Exception and cannot be imported
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"no SVG that can be drawn: {error}") from None
+    own_width, own_height = tree.int_size()
+    scale = (width / own_width, 0.0, 0.0, 0.0, height / own_height, 0.0)
+    with Image.open(io.BytesIO(render(tree, scale, bg_size=(width, height)))) as png:
+        return np.array(png)
+
+
+@lru_cache(maxsize=32)
+def _options(dpi: float, font_files: tuple[Path, ...]) -> usvg.Options:
+    options = usvg.Options.default()
+    options.dpi = dpi
+    for file in font_files:
+        options.load_font_file(str(file))
+    return options
 
 
 @keep_arrays(max_bytes=256 * 2**20)

@@ -4,7 +4,7 @@ Each object is searched where its place says, or everywhere; of two that overlap
 other explained. What was seen is drawn into an expected picture, which says what remains unexplained.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,12 +16,14 @@ from training.world.scenes.grounds import MIDDLES
 from training.world.scenes.matching import (
     ALL,
     FAINT,
+    TEMPLATE,
     Floats,
     Key,
     Match,
     Templates,
     View,
     around,
+    energy,
     everywhere,
     search,
     templates,
@@ -38,6 +40,9 @@ SURROUND = 1.7  # the box around an object, in its sizes, whose energy it must m
 SIZES = {"small": (0.21, 0.235), "medium": (0.32, 0.35), "large": (0.47, 0.515)}
 """Diameters at which every size word is tried."""
 EVERY_SIZE = tuple(size for sizes in SIZES.values() for size in sizes)
+AHEAD, FAR_AHEAD, LARGER = 0.032, 0.1, 1.25
+"""How much better a rival must explain an object, and one so many times larger, which reaches into others."""
+_GROUPED = tuple(sorted(set(GROUP_SIZES.values())))
 _HIDES = 25  # opacity (0..255) from which an object hides what is behind it
 _IN_FRONT = {"inside": "subject", "holding": "target", "behind": "target", "in front of": "subject"}
 
@@ -118,7 +123,7 @@ class Reader:
         paired = {index(item) for relation in pairs for item in (relation.subject, relation.target)}
         for at, item in enumerate(self.wanted.objects):
             if at not in paired and item.place and item.count == 1:
-                sight = self._look_near(self.view, item)
+                sight = self._challenged(self.view, self._look_near(self.view, item), item)
                 if self._right(sight, item) or not self.strict:
                     found[at] = sight
                     self._draw(self.expected, item, sight)
@@ -127,7 +132,8 @@ class Reader:
         groups_first = sorted(enumerate(self.wanted.objects), key=lambda each: -each[1].count)
         for at, item in groups_first:
             if at not in found:
-                found[at] = self._look(View(self.picture, self.expected.copy()), item)
+                view = View(self.picture, self.expected.copy())
+                found[at] = self._challenged(view, self._look(view, item), item)
                 self._draw(self.expected, item, found[at])
         return [found[at] for at in range(len(self.wanted.objects))]
 
@@ -164,8 +170,7 @@ class Reader:
         )
 
     def _look_for_group(self, view: View, item: ObjectSpec, own: Templates) -> Sight:
-        sizes = sorted(set(GROUP_SIZES.values()))
-        best = max((_anywhere(view, size, own) for size in sizes), key=_score)
+        best = max((_anywhere(view, size, own) for size in _GROUPED), key=_score)
         sight = self.identify(view, best, item)
         named = templates((item.concept,), (sight.style,))
         found = [
@@ -203,6 +208,29 @@ class Reader:
         at, column = divmod(int(np.argmin(every_error)), len(own.keys))
         weight = -float(every_error[at, column]) / own.energy(windows[at], column)
         return Sight(match, best, color, style, _box(view, match, SURROUND), weight, misfits)
+
+    def _challenged(self, view: View, sight: Sight, item: ObjectSpec) -> Sight:
+        """The sight, or another noun that at another size explains better what stands there.
+
+        Such a noun may hold a part that the wanted one fits as well as any of that part's size. The core
+        nouns alone are told apart without.
+        """
+        wanted = sight.present and sight.concept == item.concept
+        if not wanted or len(self.names) == len(CONCEPTS):
+            return sight
+        names = tuple(SHAPES) if item.concept in SHAPES else self.names
+        sizes = self.sizes if item.count == 1 else _GROUPED
+        styles = dict.fromkeys((sight.style, self._style_of(item)))
+        inks = [(sight.color,) if style == "outline" else ALL for style in styles]
+        every = [templates(names, (style,), ink) for style, ink in zip(styles, inks, strict=True)]
+        fits = [fit for each in every for fit in _fits(view, sight.match.center(view), sizes, each)]
+        own = max([sight.match.score, *(match.score for match, key in fits if key.concept == item.concept)])
+        far = LARGER * sight.match.size
+        rivals = [
+            (match.score - (FAR_AHEAD if match.size > far else AHEAD), match, key) for match, key in fits
+        ]
+        score, match, key = max(rivals, key=lambda rival: rival[0])
+        return replace(sight, match=match, best=key) if score > own else sight
 
     def _style_of(self, item: ObjectSpec) -> str:
         return "flat" if item.concept in SHAPES else item.style
@@ -298,6 +326,28 @@ def _near(view: View, y: float, x: float, reach: int, size: float, own: Template
     height, width = view.places(size)
     rows, columns = around(y * height, reach, height), around(x * width, reach, width)
     return search(view, size, own, rows, columns, step=1, least=FAINT)
+
+
+def _fits(
+    view: View, center: tuple[float, float], sizes: tuple[float, ...], every: Templates
+) -> Iterator[tuple[Match, Key]]:
+    """How well each noun, in its best colour, explains each size of window around a point (y, x)."""
+    y, x = center[0] / view.height, center[1] / view.width
+    found = []
+    for size in sizes:
+        height, width = view.places(size)
+        rows, columns = around(y * height, 2, height), around(x * width, 2, width)
+        found.append((size, rows, columns, view.windows(size, rows, columns)))
+    gains = -every.errors(np.concatenate([windows for *_, windows in found]))
+    for size, rows, columns, windows in found:
+        own, gains = gains[: len(windows)], gains[len(windows) :]
+        shares = own / np.maximum(energy(windows), FAINT)[:, None]
+        best = shares.max(0)
+        for column in {every.keys[c].concept: c for c in np.argsort(best)}.values():
+            at = int(shares[:, column].argmax())
+            gain = float(own[at, column]) * (size * view.unit / TEMPLATE) ** 2
+            place = rows[at // len(columns)], columns[at % len(columns)]
+            yield Match(gain, float(best[column]), size, *place), every.keys[column]
 
 
 def _anywhere(view: View, size: float, own: Templates) -> Match:

@@ -13,6 +13,7 @@ always means "nothing to say". `update` repairs one in place, and `rewrite` turn
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypedDict
 
 import numpy as np
@@ -149,12 +150,13 @@ def chunks(phrase: str) -> list[str]:
     return [part.strip(" .:") for part in cut.split("\n") if part.strip(" .:")]
 
 
-def statements(text: str) -> list[str]:
+@lru_cache(maxsize=16384)
+def statements(text: str) -> tuple[str, ...]:
     """The sentences of a text; stops in quotes or numbers do not end one."""
     if not text.strip():
-        return []
+        return ()
     marked = _END.sub("\n", _QUOTED.sub(lambda m: m[0].replace(" ", "\0"), text.strip()))
-    return [_sentence(s.replace("\0", " ")) for s in marked.split("\n")]
+    return tuple(_sentence(s.replace("\0", " ")) for s in marked.split("\n"))
 
 
 # --- wording ---------------------------------------------------------------------------------------------

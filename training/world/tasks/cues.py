@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from training.world.assets.sprites import rasterise
 from training.world.kinds import Pixels
@@ -89,13 +90,8 @@ def draw(image: Pixels, cues: tuple[Cue, ...]) -> Pixels:
         return image
     height, width = image.shape[:2]
     body = "".join(_svg(cue, height, width) for cue in cues)
-    over = rasterise(body, f"0 0 {width} {height}", width, height).astype(np.float32)
-    cover = over[..., 3:] / 255
-    below = image[..., 3:].astype(np.float32) / 255
-    alpha = cover + below * (1 - cover)
-    rgb = over[..., :3] * cover + image[..., :3].astype(np.float32) * below * (1 - cover)
-    rgb = np.divide(rgb, alpha, out=np.zeros_like(rgb), where=alpha > 1e-3)
-    return (np.concatenate([rgb, 255 * alpha], -1) + 0.5).astype(np.uint8)
+    over = rasterise(body, f"0 0 {width} {height}", width, height)
+    return np.array(Image.alpha_composite(Image.fromarray(image), Image.fromarray(over)))
 
 
 def pixels_of(image: Pixels, color: str) -> NDArray[np.bool_]:
