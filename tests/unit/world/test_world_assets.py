@@ -174,4 +174,4 @@ def test_a_colour_word_paints_a_fifth_of_its_sprite(name: str) -> None:
 )
 def test_what_is_no_svg_is_refused(svg: str) -> None:
     with pytest.raises(ValueError, match="no SVG that can be drawn"):
-        assets.rasterise_svg(svg, 8, 8)
+        assets.rasterise_svg(svg)

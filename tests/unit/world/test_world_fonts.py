@@ -77,7 +77,7 @@ def test_resvg_sets_the_face_that_pillow_sets(word: str) -> None:
     weight = "bold" if "Bold" in font.face else "normal"
     style = f'x="16" y="48" font-size="32" font-family="{font.name}" font-weight="{weight}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="256" height="64"><text {style}>{text}</text></svg>'
-    vector = rasterise_svg(svg, 256, 64, font_files=[font.file])[..., 3]
+    vector = rasterise_svg(svg, font_files=[font.file])[..., 3]
     image = Image.new("L", (256, 64))
     ImageDraw.Draw(image).text((16, 48), text, 255, fonts.font(word, 32), anchor="ls")
     raster = np.asarray(image)

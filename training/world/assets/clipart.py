@@ -101,7 +101,13 @@ def split_of(name: str) -> str:
 
 def draw(name: str, px: int) -> NDArray[np.float32]:
     """A drawing in the middle of a square: *premultiplied* RGBA `[px, px, 4]`, colour 0..255, alpha 0..1."""
-    return canvas_of(rasterise_svg(_archive(path()).read(name).decode(), px, px, _DPI))
+    return canvas_of(_drawn(_archive(path()).read(name).decode(), px, px))
+
+
+def _drawn(svg: str, width: int, height: int) -> NDArray[np.uint8]:
+    """A drawing that `_cut` framed, at a size: straight RGBA uint8 `[height, width, 4]`."""
+    size = f' width="{width}" height="{height}" viewBox='
+    return rasterise_svg(_ROOT.sub(lambda root: root[0].replace(" viewBox=", size), svg, count=1), _DPI)
 
 
 @lru_cache(maxsize=2)
@@ -154,7 +160,7 @@ def _cut(source: str) -> str | None:
 
     columns, rows = (max(1, round(side * scale)) for side in (width, height))
     try:
-        probe = rasterise_svg(framed(f"{x} {y} {width} {height}", "none"), columns, rows, _DPI)
+        probe = _drawn(framed(f"{x} {y} {width} {height}", "none"), columns, rows)
     except ValueError:  # not well-formed, or of size zero
         return None
     drawn = probe[..., 3] > 8
@@ -184,6 +190,6 @@ def _page(root: str) -> tuple[float, float, float, float] | None:
 def _look(svg: str) -> bytes:
     """What tells two drawings apart: their pixels at a small size. Empty for one that does not draw."""
     try:
-        return hashlib.sha256(rasterise_svg(svg, 32, 32, _DPI).tobytes()).digest()
+        return hashlib.sha256(_drawn(svg, 32, 32).tobytes()).digest()
     except ValueError:
         return b""

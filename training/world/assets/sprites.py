@@ -149,13 +149,11 @@ def rasterise(body: str, view: str, width: int, height: int) -> NDArray[np.uint8
     """An SVG body on a view box as straight RGBA uint8 `[height, width, 4]`."""
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" width="{width}" height="{height}"'
     svg = f'{head} preserveAspectRatio="none">{body}</svg>'
-    return rasterise_svg(svg, width, height)
+    return rasterise_svg(svg)
 
 
-def rasterise_svg(
-    svg: str, width: int, height: int, dpi: float = 96, font_files: Sequence[Path] = ()
-) -> NDArray[np.uint8]:
-    """A whole SVG as straight RGBA uint8 `[height, width, 4]`; `dpi` is needed for lengths in pt or mm.
+def rasterise_svg(svg: str, dpi: float = 96, font_files: Sequence[Path] = ()) -> NDArray[np.uint8]:
+    """A whole SVG at its own size as straight RGBA uint8 `[H, W, 4]`; `dpi` is for lengths in pt or mm.
 
     Its texts are set in the families of `font_files` alone. Raises ValueError when it is no SVG.
     """
@@ -165,9 +163,7 @@ def rasterise_svg(
         if type(error).__name__ != "PanicException":
             raise
         raise ValueError(f"no SVG that can be drawn: {error}") from None
-    own_width, own_height = tree.int_size()
-    scale = (width / own_width, 0.0, 0.0, 0.0, height / own_height, 0.0)
-    with Image.open(io.BytesIO(render(tree, scale, bg_size=(width, height)))) as png:
+    with Image.open(io.BytesIO(render(tree, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)))) as png:
         return np.array(png)
 
 
