@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,10 @@ def test_a_colour_word_paints_a_fifth_of_its_sprite(name: str) -> None:
 def test_what_is_no_svg_is_refused(svg: str) -> None:
     with pytest.raises(ValueError, match="no SVG that can be drawn"):
         assets.rasterise_svg(svg)
+
+
+def test_any_thread_draws() -> None:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><path d="M0 0h8v8z"/></svg>'
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(assets.rasterise_svg, svg).result()
+    assert np.array_equal(drawn, assets.rasterise_svg(svg))

@@ -157,23 +157,18 @@ def rasterise_svg(svg: str, dpi: float = 96, font_files: Sequence[Path] = ()) ->
 
     Its texts are set in the families of `font_files` alone. Raises ValueError when it is no SVG.
     """
+    options = usvg.Options.default()  # not kept: it serves the thread alone that made it
+    options.dpi = dpi
+    for file in font_files:
+        options.load_font_file(str(file))
     try:
-        tree = usvg.Tree.from_str(svg, _options(dpi, tuple(font_files)))
+        tree = usvg.Tree.from_str(svg, options)
     except BaseException as error:  # the binding panics, which is no Exception and cannot be imported
         if type(error).__name__ != "PanicException":
             raise
         raise ValueError(f"no SVG that can be drawn: {error}") from None
     with Image.open(io.BytesIO(render(tree, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)))) as png:
         return np.array(png)
-
-
-@lru_cache(maxsize=32)
-def _options(dpi: float, font_files: tuple[Path, ...]) -> usvg.Options:
-    options = usvg.Options.default()
-    options.dpi = dpi
-    for file in font_files:
-        options.load_font_file(str(file))
-    return options
 
 
 @keep_arrays(max_bytes=256 * 2**20)
