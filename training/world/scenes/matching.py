@@ -121,10 +121,10 @@ class Match:
         rows, columns = view.places(self.size)
         return self.row / rows * view.height, self.column / columns * view.width
 
-    def windows(self, view: View) -> Floats:
-        """The nine windows around it."""
+    def windows(self, view: View, reach: int = 1) -> Floats:
+        """The nine windows around it; with a `reach` of 0 its own."""
         height, width = view.places(self.size)
-        return view.windows(self.size, around(self.row, 1, height), around(self.column, 1, width))
+        return view.windows(self.size, around(self.row, reach, height), around(self.column, reach, width))
 
 
 def search(
@@ -135,9 +135,10 @@ def search(
     A window of less energy than `least` counts as if it had that much.
     """
     height, width = view.places(size)
-    y, x, _, _ = _best(view, size, own, rows[::step], columns[::step], least)
-    near = around(y, step // 2, height), around(x, step // 2, width)
-    y, x, gain, share = _best(view, size, own, *near, least)
+    y, x, gain, share = _best(view, size, own, rows[::step], columns[::step], least)
+    if step > 1:
+        near = around(y, step // 2, height), around(x, step // 2, width)
+        y, x, gain, share = _best(view, size, own, *near, least)
     return Match(gain * (size * view.unit / TEMPLATE) ** 2, share, size, y, x)
 
 

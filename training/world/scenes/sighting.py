@@ -4,7 +4,7 @@ Each object is searched where its place says, or everywhere; of two that overlap
 other explained. What was seen is drawn into an expected picture, which says what remains unexplained.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,14 +16,12 @@ from training.world.scenes.grounds import MIDDLES
 from training.world.scenes.matching import (
     ALL,
     FAINT,
-    TEMPLATE,
     Floats,
     Key,
     Match,
     Templates,
     View,
     around,
-    energy,
     everywhere,
     search,
     templates,
@@ -196,11 +194,8 @@ class Reader:
             if key.style == style and (key.color is not None or not asked)
         ]
         color = own.keys[named[int(np.argmin(errors[named]))]].color
-        names = tuple(SHAPES) if item.concept in SHAPES else self.names
-        # Every noun takes every ink: comparing in the ink that was read is as good and 13 times faster.
         best, least = None, np.inf
-        for each in dict.fromkeys((style, self._style_of(item))):
-            every = templates(names, (each,), (color,) if each == "outline" else ALL)
+        for every in self._drawings(self._names(item), item, style, color):
             fits = every.errors(windows).min(0)
             if fits.min() < least:
                 best, least = every.keys[int(np.argmin(fits))], float(fits.min())
@@ -218,19 +213,43 @@ class Reader:
         wanted = sight.present and sight.concept == item.concept
         if not wanted or len(self.names) == len(CONCEPTS):
             return sight
-        names = tuple(SHAPES) if item.concept in SHAPES else self.names
-        sizes = self.sizes if item.count == 1 else _GROUPED
-        styles = dict.fromkeys((sight.style, self._style_of(item)))
-        inks = [(sight.color,) if style == "outline" else ALL for style in styles]
-        every = [templates(names, (style,), ink) for style, ink in zip(styles, inks, strict=True)]
-        fits = [fit for each in every for fit in _fits(view, sight.match.center(view), sizes, each)]
-        own = max([sight.match.score, *(match.score for match, key in fits if key.concept == item.concept)])
-        far = LARGER * sight.match.size
-        rivals = [
-            (match.score - (FAR_AHEAD if match.size > far else AHEAD), match, key) for match, key in fits
+        lead = lambda match: FAR_AHEAD if match.size > LARGER * sight.match.size else AHEAD  # noqa: E731
+        own = max(
+            [sight.match.score, *(match.score for match, _ in self._fits(view, sight, item, (item.concept,)))]
+        )
+        fits = self._fits(view, sight, item, self._names(item))
+        match, drawings = max(fits, key=lambda fit: fit[0].score - lead(fit[0]))
+        if match.score - lead(match) <= own:
+            return sight
+        best = drawings.keys[int(np.argmin(drawings.errors(match.windows(view, reach=0))))]
+        return replace(sight, match=match, best=best)
+
+    def _fits(
+        self, view: View, sight: Sight, item: ObjectSpec, names: tuple[str, ...]
+    ) -> list[tuple[Match, Templates]]:
+        """How well some nouns explain each size of window around what was seen."""
+        y, x = sight.match.center(view)
+        return [
+            (_near(view, y / view.height, x / view.width, 2, size, drawings), drawings)
+            for drawings in self._drawings(names, item, sight.style, sight.color)
+            for size in (self.sizes if item.count == 1 else _GROUPED)
         ]
-        score, match, key = max(rivals, key=lambda rival: rival[0])
-        return replace(sight, match=match, best=key) if score > own else sight
+
+    def _names(self, item: ObjectSpec) -> tuple[str, ...]:
+        """The nouns that an object is told from."""
+        return tuple(SHAPES) if item.concept in SHAPES else self.names
+
+    def _drawings(
+        self, names: tuple[str, ...], item: ObjectSpec, style: str, color: str | None
+    ) -> list[Templates]:
+        """Nouns in the style that was read and in the wanted one.
+
+        Every noun takes every ink: comparing in the ink that was read is as good and 13 times faster.
+        """
+        return [
+            templates(names, (each,), (color,) if each == "outline" else ALL)
+            for each in dict.fromkeys((style, self._style_of(item)))
+        ]
 
     def _style_of(self, item: ObjectSpec) -> str:
         return "flat" if item.concept in SHAPES else item.style
@@ -326,28 +345,6 @@ def _near(view: View, y: float, x: float, reach: int, size: float, own: Template
     height, width = view.places(size)
     rows, columns = around(y * height, reach, height), around(x * width, reach, width)
     return search(view, size, own, rows, columns, step=1, least=FAINT)
-
-
-def _fits(
-    view: View, center: tuple[float, float], sizes: tuple[float, ...], every: Templates
-) -> Iterator[tuple[Match, Key]]:
-    """How well each noun, in its best colour, explains each size of window around a point (y, x)."""
-    y, x = center[0] / view.height, center[1] / view.width
-    found = []
-    for size in sizes:
-        height, width = view.places(size)
-        rows, columns = around(y * height, 2, height), around(x * width, 2, width)
-        found.append((size, rows, columns, view.windows(size, rows, columns)))
-    gains = -every.errors(np.concatenate([windows for *_, windows in found]))
-    for size, rows, columns, windows in found:
-        own, gains = gains[: len(windows)], gains[len(windows) :]
-        shares = own / np.maximum(energy(windows), FAINT)[:, None]
-        best = shares.max(0)
-        for column in {every.keys[c].concept: c for c in np.argsort(best)}.values():
-            at = int(shares[:, column].argmax())
-            gain = float(own[at, column]) * (size * view.unit / TEMPLATE) ** 2
-            place = rows[at // len(columns)], columns[at % len(columns)]
-            yield Match(gain, float(best[column]), size, *place), every.keys[column]
 
 
 def _anywhere(view: View, size: float, own: Templates) -> Match:
