@@ -22,7 +22,7 @@ from training.loop import LoopConfig, LoopState, train
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 110
 WIDTH = 97
-"""Wide enough that it shows where Muon sums parts of a matrix in bf16."""
+"""Odd, so that no process gets as many rows of a matrix as the other."""
 PIECES = LoopConfig(
     steps=8, lr=3e-3, warmup=1, ema=0.7, save_every=4, log_every=1, precision="fp32", weight_decay=0.1
 )

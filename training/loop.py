@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from training import sharding
 from training.feed import Batch, MicroBatch, in_turn, micro_batches, prefetch
+from training.muon import Muon
 
 log = logging.getLogger(__name__)
 
-_BLOCK = re.compile(r"\.(layers|blocks)\.\d+\.")
+_BLOCK = re.compile(r"(^|\.)(layers|blocks)\.\d+\.")
 _OPTIMIZERS = ("optimizer", "muon")
 """Names in a checkpoint."""
 
@@ -266,9 +267,7 @@ def _fresh_state(module: nn.Module, config: LoopConfig) -> LoopState:
     ]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)]
     if inner:
-        decay = config.weight_decay
-        matched = "match_rms_adamw"
-        optimizers.append(torch.optim.Muon(inner, lr=config.lr, weight_decay=decay, adjust_lr_fn=matched))
+        optimizers.append(Muon(inner, lr=config.lr, weight_decay=config.weight_decay))
     ema = {n: p.detach().clone() for n, p in named}
     return LoopState(step=0, module=module, ema=ema, optimizers=optimizers, history=[])
 

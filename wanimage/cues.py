@@ -35,6 +35,8 @@ FINE = 512
 """Pictures whose long side is shorter are drawn on four times as large and scaled down, for smooth lines."""
 
 Mask = NDArray[np.bool_]
+Grid = tuple[int, int]
+"""Rows and columns of latent cells."""
 
 
 async def mark_uploads(
@@ -47,15 +49,52 @@ async def mark_uploads(
     """
     marked = list(uploads)
     for index, upload in enumerate(uploads):
-        mine = {i: r for i, r in enumerate(regions) if r.cue and r.reference == index}
+        mine = _on(regions, index)
         masks = {
-            i: await _mask(blobs, tenant, upload, region, f"{field}[{i}].mask")
+            i: await _mask(blobs, tenant, (upload.height, upload.width), region, f"{field}[{i}].mask")
             for i, region in mine.items()
             if region.HasField("mask")
         }
         if mine:
             marked[index] = await asyncio.to_thread(_marked, upload, mine, masks)
     return marked
+
+
+async def changeable(
+    blobs: Blobs,
+    tenant: str,
+    size: tuple[int, int],
+    regions: Sequence[pb.Region],
+    index: int,
+    grid: Grid,
+    field: str,
+) -> bytes:
+    """Where masks let an edit change the picture `index` of a request, of (height, width) `size`: one byte a
+    cell of `grid`, row by row, 1 under a mask. Empty, for anywhere, unless all cues on the picture are masks.
+
+    Raises as `mark_uploads` does.
+    """
+    cues = _on(regions, index)
+    if not cues or any(region.cue != pb.Region.CUE_MASK for region in cues.values()):
+        return b""
+    free = np.zeros(size, np.bool_)
+    for i, region in cues.items():
+        if region.HasField("mask"):
+            free |= await _mask(blobs, tenant, size, region, f"{field}[{i}].mask")
+        else:
+            free |= np.asarray(_layer(region, i, *size, None))[..., 3] > 0
+    parts = np.add.reduceat(free.astype(np.int64), _starts(size[0], grid[0]), axis=0)
+    return bytes((np.add.reduceat(parts, _starts(size[1], grid[1]), axis=1) > 0).astype(np.uint8))
+
+
+def _on(regions: Sequence[pb.Region], index: int) -> dict[int, pb.Region]:
+    """The regions that are cues on the picture `index`, by their places among all."""
+    return {i: region for i, region in enumerate(regions) if region.cue and region.reference == index}
+
+
+def _starts(pixels: int, cells: int) -> NDArray[np.int64]:
+    """Where each of the cells along a side begins."""
+    return np.arange(cells) * pixels // cells
 
 
 def draw(picture: Rgba, regions: dict[int, pb.Region], masks: dict[int, Mask] | None = None) -> Rgba:
@@ -125,9 +164,9 @@ def _marked(upload: Upload, regions: dict[int, pb.Region], masks: dict[int, Mask
     return replace(upload, data=data, media_type=media_type, stored=None)
 
 
-async def _mask(blobs: Blobs, tenant: str, upload: Upload, region: pb.Region, field: str) -> Mask:
+async def _mask(blobs: Blobs, tenant: str, size: tuple[int, int], region: pb.Region, field: str) -> Mask:
     drawn = await check_upload(blobs, tenant, pb.ImageInput(blob=region.mask), field)
-    if (drawn.height, drawn.width) != (upload.height, upload.width):
-        problem = f"{drawn.width}x{drawn.height}, its picture is {upload.width}x{upload.height}"
+    if (drawn.height, drawn.width) != size:
+        problem = f"{drawn.width}x{drawn.height}, its picture is {size[1]}x{size[0]}"
         raise InvalidInput(field, problem, "send a mask of the picture's size")
     return decode(drawn.data, field)[..., :3].mean(-1) > 127

@@ -4,7 +4,8 @@ A small model sees a reference and redraws it, and what it redraws drifts. But w
 it predicts one close to the reference's, from the first steps on: over edits of the design world the distance
 of the two tells kept cells from changed ones with an area under the curve of .90 to .99. So at every
 evaluation the velocity of such cells is turned towards the reference's own, and the rest is painted around
-them, as in blended latent diffusion (Avrahami et al. 2023), but without a mask from anybody.
+them, as in blended latent diffusion (Avrahami et al. 2023), but without a mask from anybody. Where a client
+does give a mask, it alone says which cells may change.
 
 Which cells are changed is decided with hysteresis, as edges are found (Canny 1986): those far from the
 reference, and those less far that touch them. Both bounds shrink where the whole edit is a faint one, such as
@@ -14,6 +15,7 @@ Letters: N cells of a picture, Z latent channels.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -33,18 +35,31 @@ MOSTLY = 0.5
 """Least share of cells that are kept in an edit; with fewer it is another picture, and nothing is held."""
 
 
-def keep(velocity: Tensor, x: Tensor, t: float, grid: Grid, references: Sequence[Tensor]) -> Tensor:
-    """The velocity `[N, Z]` of a picture `x` `[N, Z]` at time `t` above 0, towards the reference's cells
-    where it leads close to them.
+@dataclass(frozen=True)
+class Original:
+    """A picture that an edit may be of."""
 
-    `references` are clean latents `[N, Z]` of pictures of the same grid; the one that keeps most counts.
+    latents: Tensor
+    """Clean, `[N, Z]`."""
+    changeable: Tensor | None = None
+    """Cells `[N]` that a mask lets the edit change; None without a mask."""
+
+
+def keep(velocity: Tensor, x: Tensor, t: float, grid: Grid, originals: Sequence[Original]) -> Tensor:
+    """The velocity `[N, Z]` of a picture `x` `[N, Z]` at time `t` above 0, towards an original's cells where
+    its mask says so or, without one, where the velocity leads close to them.
+
+    `originals` have the same grid; the first with a mask counts, else the one that keeps most.
     """
     best, held = 0.0, velocity
-    for reference in references:
-        kept = unchanged((x - t * velocity - reference).square().mean(-1), grid)
+    for original in originals:
+        towards = (x - original.latents) / t
+        if original.changeable is not None:
+            return torch.where(original.changeable[:, None], velocity, towards)
+        kept = unchanged((x - t * velocity - original.latents).square().mean(-1), grid)
         share = float(kept.float().mean())
         if share >= MOSTLY and share > best:
-            best, held = share, torch.where(kept[:, None], (x - reference) / t, velocity)
+            best, held = share, torch.where(kept[:, None], towards, velocity)
     return held
 
 

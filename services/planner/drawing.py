@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
+from wanimage.blobs import Blobs
+from wanimage.cues import changeable
 from wanimage.errors import DeadlineExceeded, WanError
-from wanimage.images import fit_grid
 from wanimage.jobs import Jobs, failure, make_job
 from wanimage.limits import joined_prompt
+from wanimage.uploads import encode_job
 from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
 
 OnProgress = Callable[[str, int, jobs_pb2.JobProgress], Awaitable[None]]
@@ -27,6 +29,9 @@ class Drawer:
     base_cells: int
     """Size references are read at."""
     options: types_pb2.TurnOptions
+    uploads: Sequence[types_pb2.Image]
+    """Pictures that came with the turn, which regions of its options may lie on."""
+    blobs: Blobs
     seconds_left: Callable[[], float]
 
     async def draw(
@@ -37,15 +42,14 @@ class Drawer:
     ) -> list[events_pb2.ImageReady]:
         """Draw one picture, or all pictures of one series jointly; raise the error of the job that failed."""
         timing = _Timing()
-        latents = await asyncio.gather(*(self._encode(image, timing) for image in references))
+        seen = await asyncio.gather(*(self._reference(image, timing) for image in references))
         job = jobs_pb2.RenderJob(
             pictures=[self._picture(plan) for plan in plans],
-            references=[
-                jobs_pb2.RenderReference(image=image.base, latent=latent)
-                for image, latent in zip(references, latents, strict=True)
-            ],
+            references=seen,
             sampling=self.options.sampling,
             previews=self.options.previews,
+            palette=self.options.palette,
+            background=self.options.background,
         )
 
         async def relay(progress: jobs_pb2.JobProgress) -> None:
@@ -116,12 +120,20 @@ class Drawer:
         prompt = joined_prompt(plan.prompt, options.palette, options.background, options.regions)
         return jobs_pb2.RenderPicture(prompt=prompt, grid=plan.grid, seed=plan.seed)
 
-    async def _encode(self, image: types_pb2.Image, timing: "_Timing") -> types_pb2.BlobRef:
-        height, width = fit_grid(image.size.height, image.size.width, self.base_cells)
-        job = jobs_pb2.EncodeJob(
-            image=image.base, grid=types_pb2.Grid(height_cells=height, width_cells=width)
-        )
-        return (await self._run(job, "encode", timing)).encode.latent
+    async def _reference(self, image: types_pb2.Image, timing: "_Timing") -> jobs_pb2.RenderReference:
+        job = encode_job(image.base, image.size.height, image.size.width, self.base_cells)
+        latent = (await self._run(job, "encode", timing)).encode.latent
+        found = jobs_pb2.RenderReference(image=image.base, latent=latent)
+        for place, upload in enumerate(self.uploads):
+            if upload.index == image.index:
+                grid, size = (
+                    (job.grid.height_cells, job.grid.width_cells),
+                    (image.size.height, image.size.width),
+                )
+                found.changeable = await changeable(
+                    self.blobs, self.tenant, size, self.options.regions, place, grid, "options.regions"
+                )
+        return found
 
     async def _decode(self, latent: types_pb2.BlobRef, timing: "_Timing") -> jobs_pb2.DecodeResult:
         job = jobs_pb2.DecodeJob(latent=latent, format=self.options.format, palette=self.options.palette)

@@ -112,6 +112,8 @@ class _TurnWork:
             runner.family,
             runner.engine.base_cells,
             self.options,
+            self.turn.images,
+            runner.blobs,
             lambda: max(taken.seconds_left, 0.0),
         )
         self._started = time.perf_counter()

@@ -29,7 +29,7 @@ from services.visualizer.grouping import group
 from wanimage.coloring import Coloring, Palette, stated
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
-from wanimage.keeping import keep
+from wanimage.keeping import Original
 from wanimage.limits import MAX_INPUT_IMAGES, MAX_OUTPUT_IMAGES
 from wanimage.models.allocator import keep_freed_memory
 from wanimage.models.conditioning import Condition, read
@@ -38,7 +38,8 @@ from wanimage.models.mot import Context, Mot, stack
 from wanimage.models.precision import GAIN, hold_linears
 from wanimage.models.understanding import Understanding, VisionInput
 from wanimage.models.vae import straight
-from wanimage.sampling import SamplerConfig, Trajectory, evaluations, guide, picture_noise
+from wanimage.sampling import SamplerConfig, Trajectory, evaluations, picture_noise
+from wanimage.steering import Aim, steer
 from wanimage.weights import Family
 
 UNPROMPTED = 32
@@ -65,6 +66,8 @@ class Reference:
     """uint8 straight RGBA `[H, W, 4]`, for the understanding branch."""
     latents: Tensor
     """float32 `[Z, gh, gw]`, for the generation branch."""
+    changeable: Tensor | None = None
+    """Cells `[gh, gw]` that an edit may change, where a mask says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,8 @@ class RenderSpec:
     pictures: tuple[PictureSpec, ...]
     references: tuple[Reference, ...] = ()
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    palette: Palette | None = None
+    """Colours of all pictures; without it, those that each prompt states."""
 
     @property
     def cells(self) -> int:
@@ -91,8 +96,8 @@ class RenderState:
     branches: list[Context]
     """What the noisy tokens see: with prompt; then, if guided, without prompt; then without references
     either."""
-    palettes: list[Palette | None]
-    """What each picture's prompt states."""
+    aims: list[Aim]
+    """What each picture is steered towards."""
 
     @property
     def done(self) -> bool:
@@ -144,7 +149,7 @@ class VisualizerEngine:
         noise = [_tokens(picture_noise(p.seed, (channels, *p.grid))) for p in spec.pictures]
         largest = max(rows * columns for rows, columns in (p.grid for p in spec.pictures))
         path = Trajectory.begin(torch.cat(noise), spec.sampler, largest)
-        return RenderState(spec, path, branches, [stated(picture.prompt) for picture in spec.pictures])
+        return RenderState(spec, path, branches, _aims(spec))
 
     def step(self, states: Sequence[RenderState]) -> None:
         """Advance each render by one evaluation (half a Heun step), renders of about a size in one batch.
@@ -233,18 +238,16 @@ class VisualizerEngine:
         with torch.inference_mode(), self._autocast():
             velocities = self.mot.velocity(x, torch.tensor(times, dtype=torch.float32), context).float()
         return [
-            self._settled(_guided([row[: len(state.path.x)].clone() for row in chunk], state.spec), state)
+            self._steered([row[: len(state.path.x)].clone() for row in chunk], state)
             for state, chunk in zip(states, velocities.split(counts), strict=True)
         ]
 
-    def _settled(self, velocity: Tensor, state: RenderState) -> Tensor:
-        """A guided velocity `[N, Z]`, held to what an edit keeps, then to the palettes that prompts state."""
-        held = _kept(velocity, state)
-        if not state.spec.sampler.color or not any(state.palettes):
-            return held
-        sizes, path = _sizes(state.spec), state.path
-        parts = zip(held.split(sizes), path.x.split(sizes), state.palettes, strict=True)
-        return torch.cat([self._coloring.pull(v, x, path.t, p) if p else v for v, x, p in parts])
+    def _steered(self, branches: list[Tensor], state: RenderState) -> Tensor:
+        """One velocity `[N, Z]` of the branches' velocities, steered picture by picture."""
+        sizes, path, sampler = _sizes(state.spec), state.path, state.spec.sampler
+        pictures = zip(*(branch.split(sizes) for branch in branches), strict=True)
+        parts = zip(pictures, path.x.split(sizes), state.aims, strict=True)
+        return torch.cat([steer(own, x, path.t, aim, sampler, self._coloring) for own, x, aim in parts])
 
     def _together(self, states: Sequence[RenderState]) -> _Batch:
         """The contexts of all branches as one batch; kept while the company stays the same."""
@@ -318,25 +321,15 @@ def _conditions(spec: RenderSpec, references: tuple[VisionInput, ...]) -> list[C
     return branches
 
 
-def _guided(branches: list[Tensor], spec: RenderSpec) -> Tensor:
-    """One velocity `[N, Z]` of the branches' velocities, guided picture by picture."""
-    if len(branches) == 1:
-        return branches[0]
-    sizes = _sizes(spec)
-    no_image = branches[2].split(sizes) if len(branches) == 3 else [None] * len(sizes)
-    pairs = zip(branches[0].split(sizes), branches[1].split(sizes), no_image, strict=True)
-    return torch.cat([guide(full, no_text, plain, spec.sampler) for full, no_text, plain in pairs])
-
-
-def _kept(velocity: Tensor, state: RenderState) -> Tensor:
-    """A guided velocity `[N, Z]` that holds what an edit keeps of a reference; pictures of a series are no
-    edits."""
-    spec, path = state.spec, state.path
-    if not spec.sampler.keep or len(spec.pictures) > 1:
-        return velocity
-    grid = spec.pictures[0].grid
-    alike = [_tokens(each.latents) for each in spec.references if _grid(each.latents) == grid]
-    return keep(velocity, path.x, path.t, grid, alike)
+def _aims(spec: RenderSpec) -> list[Aim]:
+    """Of each picture; those of a series are no edits."""
+    edited = spec.pictures[0].grid if len(spec.pictures) == 1 else None
+    originals = [
+        Original(_tokens(each.latents), None if each.changeable is None else each.changeable.flatten())
+        for each in spec.references
+        if _grid(each.latents) == edited
+    ]
+    return [Aim(each.grid, originals, spec.palette or stated(each.prompt)) for each in spec.pictures]
 
 
 def _sizes(spec: RenderSpec) -> list[int]:

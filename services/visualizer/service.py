@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 
 from wanimage import limits, rpc
-from wanimage.cues import mark_uploads
+from wanimage.cues import changeable, mark_uploads
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.jobs import make_job
@@ -100,7 +100,9 @@ class _Call:
         async with self.ground.jobs.place("render", self.tenant):
             uploads = await check_uploads(self.ground.blobs, self.tenant, request.references, "references")
             uploads = await mark_uploads(self.ground.blobs, self.tenant, uploads, request.regions, "regions")
-            references = await asyncio.gather(*(self._reference(upload) for upload in uploads))
+            references = await asyncio.gather(
+                *(self._reference(index, upload, request.regions) for index, upload in enumerate(uploads))
+            )
         job = render_job(request, grid, references)
         rendered = (await self._run(job, "render", on_progress)).render
         decoded: Sequence[jobs_pb2.DecodeResult | None] = [None] * len(rendered.latents)
@@ -127,10 +129,19 @@ class _Call:
             usage=self.usage,
         )
 
-    async def _reference(self, upload: Upload) -> jobs_pb2.RenderReference:
+    async def _reference(
+        self, index: int, upload: Upload, regions: Sequence[types_pb2.Region]
+    ) -> jobs_pb2.RenderReference:
         image = await store_upload(self.ground.blobs, self.tenant, upload)
         job = encode_job(image, upload.height, upload.width, self.ground.family.base_cells)
-        return jobs_pb2.RenderReference(image=image, latent=(await self._run(job, "encode")).encode.latent)
+        grid, size = (job.grid.height_cells, job.grid.width_cells), (upload.height, upload.width)
+        return jobs_pb2.RenderReference(
+            image=image,
+            latent=(await self._run(job, "encode")).encode.latent,
+            changeable=await changeable(
+                self.ground.blobs, self.tenant, size, regions, index, grid, "regions"
+            ),
+        )
 
     async def _decode(
         self, latent: types_pb2.BlobRef, request: visualizer_pb2.RenderRequest
@@ -169,6 +180,8 @@ def render_job(
         references=references,
         sampling=sampling,
         previews=request.previews,
+        palette=request.palette,
+        background=request.background,
     )
 
 

@@ -11,13 +11,17 @@ from services.visualizer.previews import encode_previews
 from services.visualizer.steploop import StepLoop
 from wanimage import images, metrics, spans
 from wanimage.blobs import Blobs
+from wanimage.coloring import meant
+from wanimage.errors import InvalidInput
 from wanimage.images import Rgba
 from wanimage.latents import get_latent, put_latent
 from wanimage.limits import (
     MAX_INPUT_IMAGES,
     MAX_OUTPUT_IMAGES,
     MAX_SEED,
+    check_background,
     check_grid,
+    check_palette,
     check_range,
     check_sampling,
 )
@@ -91,6 +95,8 @@ class RenderWorker:
         check_sampling(job.sampling, "render.sampling")
         check_range(len(job.pictures), 1, MAX_OUTPUT_IMAGES, "render.pictures")
         check_range(len(job.references), 0, MAX_INPUT_IMAGES, "render.references")
+        check_palette(job.palette, "render.palette")
+        check_background(job.background, "render.background")
         pictures = []
         for index, picture in enumerate(job.pictures):
             name = f"render.pictures[{index}]"
@@ -106,7 +112,10 @@ class RenderWorker:
             )
         )
         return RenderSpec(
-            pictures=tuple(pictures), references=tuple(references), sampler=sampler_config(job.sampling)
+            pictures=tuple(pictures),
+            references=tuple(references),
+            sampler=sampler_config(job.sampling),
+            palette=meant(job.palette, job.background),
         )
 
     async def _reference(self, tenant: str, reference: jobs_pb2.RenderReference, field: str) -> Reference:
@@ -116,4 +125,9 @@ class RenderWorker:
         # The understanding branch sees the picture at the size it was encoded at.
         height, width = (cells * images.CELL for cells in latent.shape[1:])
         pixels = await asyncio.to_thread(images.resize, pixels, height, width)
-        return Reference(pixels=pixels, latents=torch.from_numpy(latent.copy()))
+        cells = reference.changeable
+        if cells and len(cells) != latent[0].size:
+            problem = f"{len(cells)} bytes for {latent.shape[1]}*{latent.shape[2]} cells"
+            raise InvalidInput(f"{field}.changeable", problem, "send one a cell, or none")
+        where = torch.tensor(list(cells)).bool().view(latent.shape[1:]) if cells else None
+        return Reference(pixels=pixels, latents=torch.from_numpy(latent.copy()), changeable=where)

@@ -278,7 +278,7 @@ async def generate(ground: Ground, request: planner_pb2.GenerateRequest) -> None
     ground.intake._check(request.user, options)
     await ground.intake._uploads(TENANT, request.user, None)
     settled = ground.intake._settled(options, "s", "t")
-    drawer = Drawer(None, TENANT, originals.FAMILY, 64, settled, lambda: 1.0)  # type: ignore[arg-type]
+    drawer = Drawer(None, TENANT, originals.FAMILY, 64, settled, (), None, lambda: 1.0)  # type: ignore[arg-type]
     plan = events_pb2.ImagePlanned(prompt="a fox", grid=originals.GRID, seed=settled.sampling.seed)
     job = jobs_pb2.RenderJob(pictures=[drawer._picture(plan)], sampling=settled.sampling)
     can_be_drawn(await ground.visualizer._spec(TENANT, job))

@@ -7,7 +7,7 @@ import pytest
 
 from services.planner.intake import Intake
 from tests.turns import FAMILY, Bench, open_bench
-from wanimage.cues import mark_uploads
+from wanimage.cues import changeable, mark_uploads
 from wanimage.errors import InvalidInput
 from wanimage.images import decode, encode
 from wanimage.uploads import Upload
@@ -71,3 +71,30 @@ async def test_a_mask_of_another_size_is_refused_by_name(bench: Bench):
     with pytest.raises(InvalidInput, match=r"64x32, its picture is 64x64") as caught:
         await mark_uploads(bench.blobs, bench.tenant, [grey()], [wrong], "regions")
     assert caught.value.field == "regions[0].mask"
+
+
+async def cells(bench: Bench, *regions: pb.Region, grid: tuple[int, int] = (4, 4)) -> list[int]:
+    return list(await changeable(bench.blobs, bench.tenant, (64, 64), regions, 0, grid, "regions"))
+
+
+async def test_every_cell_that_a_mask_touches_may_change(bench: Bench):
+    drawn = np.zeros_like(GREY)
+    drawn[0, 0] = drawn[40, 20] = 255
+    blob = await bench.blobs.put(bench.tenant, *encode(drawn))
+    found = await cells(bench, pointing(pb.Region.CUE_MASK, mask=blob))
+    assert [divmod(i, 4) for i, free in enumerate(found) if free] == [(0, 0), (2, 1)]
+
+
+async def test_a_mask_without_a_picture_frees_the_ellipse_of_its_box(bench: Bench):
+    found = await cells(bench, pointing(pb.Region.CUE_MASK), grid=(8, 8))
+    free = np.array(found).reshape(8, 8)
+    assert free[2:5, 2:5].all()
+    assert not free[[0, 7]].any()
+    assert not free[:, [0, 7]].any()
+
+
+@pytest.mark.parametrize("cue", [pb.Region.CUE_BOX, pb.Region.CUE_ARROW], ids=pb.Region.Cue.Name)
+async def test_a_cue_that_only_points_frees_everything(bench: Bench, cue: "pb.Region.Cue.ValueType"):
+    assert await cells(bench, pointing(cue)) == []
+    assert await cells(bench, pointing(pb.Region.CUE_MASK), pointing(cue)) == []
+    assert await cells(bench) == []

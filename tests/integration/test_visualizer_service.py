@@ -22,6 +22,7 @@ from wanimage import images, rpc, serve
 from wanimage.config import Settings
 from wanimage.errors import Cancelled, FamilyMismatch
 from wanimage.jobs import make_job
+from wanimage.latents import get_latent
 from wanimage.subjects import JOBS
 from wanimage.v1 import jobs_pb2, types_pb2, visualizer_pb2, visualizer_pb2_grpc
 from wanimage.weights import WeightsError
@@ -224,6 +225,39 @@ async def test_a_picture_says_what_became_of_its_palette_and_how_clear_it_is(
     assert [finding.hex for finding in report.palette] == ["#FF0000", "#808080"]
     assert all(bool(finding.found) == (finding.proportion > 0) for finding in report.palette)
     assert 0 <= report.transparent + report.translucent <= 1
+
+
+async def test_colours_by_hex_reach_the_picture(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+    alike = ("#FF0000", "#E02020")  # one word, red, and so one prompt
+    drawings = []
+    for value in alike:
+        behind = types_pb2.Background(kind=types_pb2.Background.KIND_COLOR, hex=value)
+        _, output = await drawn(stub, request("a kite", seed=4, background=behind))
+        drawings.append(output.images[0])
+
+    assert drawings[0].prompt == drawings[1].prompt
+    assert drawings[0].latent.sha256 != drawings[1].latent.sha256
+
+
+async def test_outside_a_mask_a_picture_stays_as_it_was(
+    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 4), np.uint8)
+    noise[..., 3] = 255
+    given = types_pb2.ImageInput(data=images.encode(noise)[0])
+    left = np.zeros_like(noise)
+    left[:, :64] = 255
+    mask = await visualizer.ground.blobs.put(TENANT, *images.encode(left))
+    region = pointed_at(types_pb2.Region.CUE_MASK, mask=mask)
+    latents, ground = [], visualizer.ground
+    for seed in (1, 2):
+        asked = request("a star", seed=seed, references=[given], regions=[region], latents_only=True)
+        _, output = await drawn(stub, asked)
+        blob = output.images[0].latent
+        latents.append(await get_latent(ground.blobs, TENANT, blob, ground.family.digest, "latent"))
+
+    np.testing.assert_allclose(latents[0][:, :, 4:], latents[1][:, :, 4:], atol=1e-4)
+    assert np.abs(latents[0][:, :, :4] - latents[1][:, :, :4]).mean() > 0.1
 
 
 async def test_conditions_reach_the_prompt(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:

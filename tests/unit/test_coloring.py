@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wanimage.coloring import Coloring, Palette, shared_out, stated
+from wanimage.coloring import REACH, Coloring, Palette, led, meant, shared_out, stated
+from wanimage.conditions import COLORS
+from wanimage.v1 import types_pb2 as pb
 
 NANO = Path(__file__).resolve().parents[2] / "weights" / "nano"
 TWO = Palette(np.array([[1, -1, -1], [-1, -1, 1]], np.float32), np.array([0.25, 0.75]))
@@ -59,6 +61,53 @@ def test_every_block_gets_a_colour_and_every_colour_its_share_to_a_block(count, 
 def test_blocks_near_a_colour_get_it():
     blocks = np.array([[-1, -1, 0.9], [0.8, -1, -1], [-1, -0.9, 1], [-0.9, -1, 1]], np.float32)
     assert shared_out(blocks, TWO).tolist() == [1, 0, 1, 1]
+
+
+def asked(*colors: tuple[str, float | None]) -> pb.Palette:
+    return pb.Palette(colors=[pb.PaletteColor(hex=value, proportion=share) for value, share in colors])
+
+
+def test_a_request_means_its_hex_and_says_a_word():
+    found = meant(asked(("#E01010", 0.25), ("#0000ff", 0.75)), pb.Background())
+    assert found is not None
+    np.testing.assert_allclose(found.colors[1], [-1, -1, 1])
+    np.testing.assert_allclose(found.shares, TWO.shares)
+    words = [np.array(COLORS[word]) / 127.5 - 1 for word in ("red", "blue")]
+    np.testing.assert_allclose(found.said, words, rtol=1e-6)
+
+
+def test_colours_without_proportions_share_equally():
+    found = meant(asked(("#ff0000", None), ("#00ff00", None)), pb.Background())
+    assert found is not None
+    assert found.shares.tolist() == [0.5, 0.5]
+
+
+def test_a_background_goes_before_the_palette_as_it_does_in_the_prompt():
+    palette = asked(("#ff0000", None), ("#00ff00", None))
+    plain = meant(palette, pb.Background(kind=pb.Background.KIND_COLOR, hex="#0000ff"))
+    assert plain is not None
+    assert plain.colors.tolist() == [[-1, -1, 1]]
+    assert meant(palette, pb.Background(kind=pb.Background.KIND_TRANSPARENT)) is None
+    assert meant(pb.Palette(), pb.Background()) is None
+
+
+def test_what_shows_another_thing_than_the_meant_colours_stays():
+    red, word, green = (
+        np.array([c], np.float32) for c in ([1, -1, -1], [0.7, -0.7, -0.6], [-0.6, 0.3, -0.5])
+    )
+    near = word + np.float32(0.9 * REACH / 3**0.5)
+    shown = led(np.concatenate([word, near, green, red]), Palette(red, np.ones(1), said=word))
+    np.testing.assert_allclose(shown, np.concatenate([red, red, green, red]))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_shares_are_those_of_the_blocks_that_are_led(seed):
+    rng = np.random.default_rng(seed)
+    blocks = rng.uniform(-1, 1, (60, 3)).astype(np.float32)
+    shown = led(blocks, Palette(TWO.colors, TWO.shares, said=TWO.colors))
+    counts = [int((shown == color).all(1).sum()) for color in TWO.colors]
+    assert abs(counts[0] - 0.25 * sum(counts)) < 1
+    assert sum(counts) + int((shown == blocks).all(1).sum()) == 60
 
 
 @pytest.mark.parametrize("t", [1.0, 0.4, 0.05])

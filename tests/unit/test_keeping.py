@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wanimage.keeping import DRIFT, FAR, NEAR, keep, unchanged
+from wanimage.keeping import DRIFT, FAR, NEAR, Original, keep, unchanged
 
 GRID = (6, 8)
 CELLS = GRID[0] * GRID[1]
@@ -62,7 +62,7 @@ def test_a_step_to_the_end_gives_kept_cells_of_the_reference_and_painted_ones_of
     reference, x = torch.randn(CELLS, 48), torch.randn(CELLS, 48)
     painted = reference + 0.1 * torch.randn(CELLS, 48)
     painted[at(2, 2)] += 3
-    held = keep(leading_to(painted, x, t), x, t, GRID, [reference])
+    held = keep(leading_to(painted, x, t), x, t, GRID, [Original(reference)])
     end = x - t * held
     changed = torch.zeros(CELLS, dtype=torch.bool)
     changed[at(2, 2)] = True
@@ -75,17 +75,29 @@ def test_another_picture_is_not_held_at_all():
     painted = reference.clone()
     painted[: CELLS // 2 + 1] += 2
     velocity = leading_to(painted, x, 0.5)
-    assert torch.equal(keep(velocity, x, 0.5, GRID, [reference]), velocity)
+    assert torch.equal(keep(velocity, x, 0.5, GRID, [Original(reference)]), velocity)
 
 
 def test_of_several_references_the_one_that_keeps_most_is_held():
     near, nearer, x = torch.zeros(CELLS, 48), torch.zeros(CELLS, 48), torch.randn(CELLS, 48)
     painted = torch.full((CELLS, 48), 0.1)
     near[: CELLS // 4] += 3
-    held = keep(leading_to(painted, x, 0.5), x, 0.5, GRID, [near, nearer])
+    held = keep(leading_to(painted, x, 0.5), x, 0.5, GRID, [Original(near), Original(nearer)])
     torch.testing.assert_close(x - 0.5 * held, nearer, atol=1e-5, rtol=1e-5)
 
 
 def test_without_references_nothing_changes():
     velocity, x = torch.randn(CELLS, 48), torch.randn(CELLS, 48)
     assert keep(velocity, x, 0.5, GRID, []) is velocity
+
+
+def test_a_mask_alone_says_which_cells_may_change():
+    reference, x = torch.zeros(CELLS, 48), torch.randn(CELLS, 48)
+    painted = torch.full((CELLS, 48), 2.0)  # far everywhere: without a mask another picture
+    painted[at(1, 1)] = 0.1  # and one near, which the mask lets change
+    changeable = torch.zeros(CELLS, dtype=torch.bool)
+    changeable[[at(1, 1), at(2, 2)]] = True
+    masked = [Original(torch.ones(CELLS, 48)), Original(reference, changeable)]
+    end = x - 0.5 * keep(leading_to(painted, x, 0.5), x, 0.5, GRID, masked)
+    torch.testing.assert_close(end[changeable], painted[changeable], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(end[~changeable], reference[~changeable], atol=1e-5, rtol=1e-5)

@@ -123,7 +123,7 @@ def test_the_log_and_the_jobs_hold_text_and_no_ids_of_the_planner() -> None:
     assert number_lists(ev.Event.DESCRIPTOR, set()) == pictures
     assert number_lists(jobs_pb2.Job.DESCRIPTOR, set()) - pictures == {"RenderPicture.prompt_ids"}
     options = types_pb2.TurnOptions()
-    drawer = Drawer(None, "acme", "f" * 64, 64, options, lambda: 1.0)  # type: ignore[arg-type]
+    drawer = Drawer(None, "acme", "f" * 64, 64, options, (), None, lambda: 1.0)  # type: ignore[arg-type]
     assert not drawer._picture(ev.ImagePlanned(prompt=PROMPT)).prompt_ids
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-import services.visualizer.engine as engine_module
 from services.visualizer.engine import PictureSpec, Reference, RenderSpec, VisualizerEngine
 from tests.families import build_family
+from wanimage import steering
+from wanimage.coloring import Palette
 from wanimage.errors import InvalidInput
 from wanimage.sampling import SamplerConfig, Solver
 
@@ -94,7 +95,8 @@ def test_cells_that_an_edit_leaves_alone_are_held_but_not_in_a_series(
     shots = [picture(seed=seed) for seed in range(pictures)]
     state = engine.prepare(spec(*shots, references=(reference(1), given), keep=keep))
     drifting = (state.path.x - cells - 0.1) / state.path.t
-    monkeypatch.setattr(engine_module, "_guided", lambda branches, of: drifting)
+    each = iter(drifting.split(6))  # picture by picture
+    monkeypatch.setattr(steering, "guide", lambda *_: next(each))
     engine.step([state])
     assert torch.allclose(state.path.clean, cells, atol=1e-5) == held
 
@@ -105,6 +107,25 @@ def test_a_palette_that_a_prompt_states_turns_its_own_picture_alone(engine):
     engine.step([led, free])
     assert not torch.allclose(led.path.x[:6], free.path.x[:6], atol=1e-3)
     torch.testing.assert_close(led.path.x[6:], free.path.x[6:], **TOLERANCE)
+
+
+def test_the_palette_of_a_render_turns_all_its_pictures(engine):
+    shots = picture("one", seed=2), picture("two", seed=3)
+    palette = Palette(np.array([[1, -1, -1]], np.float32), np.ones(1))
+    led, free = (engine.prepare(replace(spec(*shots), palette=given)) for given in (palette, None))
+    engine.step([led, free])
+    for part in (slice(0, 6), slice(6, None)):
+        assert not torch.allclose(led.path.x[part], free.path.x[part], atol=1e-3)
+
+
+def test_cells_outside_a_mask_end_as_they_were(engine):
+    given = reference(grid=(2, 3))
+    changeable = torch.tensor([[True, False, False], [False, False, True]])
+    masked = spec(picture(), references=(replace(given, changeable=changeable),))
+    (edited,), (free,) = engine.render(masked), engine.render(replace(masked, references=(given,)))
+    torch.testing.assert_close(edited[:, ~changeable], given.latents[:, ~changeable], **TOLERANCE)
+    assert not torch.allclose(edited[:, changeable], given.latents[:, changeable], atol=1e-2)
+    assert not torch.allclose(free[:, ~changeable], given.latents[:, ~changeable], atol=1e-2)
 
 
 def test_pictures_of_a_series_are_painted_jointly(engine):

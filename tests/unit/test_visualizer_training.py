@@ -13,9 +13,10 @@ from tests.families import build_family
 from training.vae.export import load as load_vae
 from training.visualizer.__main__ import run
 from training.visualizer.config import paper, tiny
-from training.visualizer.data import Batches, Group
-from training.visualizer.kept import Kept, draw, emphasised
+from training.visualizer.data import Batches, Group, in_two
+from training.visualizer.kept import Drawn, Kept, draw, emphasised
 from training.visualizer.loss import channel_weights, visualizer_loss
+from training.visualizer.naming import NOTHING, NUMBERS, UNSAID, Learner, nouns
 from training.visualizer.tasks import (
     BASE,
     SHARES,
@@ -59,7 +60,8 @@ def many(make, count: int = 40) -> list[Task]:
 
 
 def test_kinds_are_asked_for_by_share_and_on_the_grid_they_need():
-    kinds = Counter(task.name for task in many(text_to_image, 300))
+    rng = np.random.default_rng(0)
+    kinds = Counter(text_to_image(rng).name for _ in range(300))
     total = sum(SHARES.kinds.values())
     for name, share in SHARES.kinds.items():
         assert kinds[name] / 300 == pytest.approx(share / total, abs=0.09)
@@ -108,6 +110,18 @@ def test_batches_depend_on_the_step_alone(batches):
     assert [g.name for g in batches.batch_at(7)] == ["single", "series", "wide"]
 
 
+def test_many_rows_are_cut_where_least_is_padded():
+    row = Drawn(["a fox"], [BASE], [], *(torch.zeros(64, n) for n in (48, 1, 1)), torch.zeros(0, 48), [])
+    told = replace(row, prompts=["a fox and " * 40])
+    seeing = replace(row, reference_grids=[BASE], clean=torch.zeros(64, 48))
+    rows = [row, told, row, row, told, row, row, row]
+    short, long = in_two(rows)
+    assert [each.prompts for each in long] == [told.prompts] * 2
+    assert len(short) == 6
+    assert [len(part) for part in in_two([seeing, *[row] * 8])] == [8, 1]
+    assert in_two(rows[:3]) == [rows[:3]], "a few stay together"
+
+
 def test_tasks_return_as_they_were_drawn_and_with_new_drops(family, understanding, tmp_path, monkeypatch):
     data = replace(TINY.data, distinct_steps=4, drop_text=0.5)
     batches = Batches(understanding, load_vae(family), TINY.model, data, "fp32", Kept(tmp_path))
@@ -134,6 +148,7 @@ def test_what_is_kept_is_what_was_drawn(family, tmp_path):
             )  # fmt: skip
             torch.testing.assert_close(row.latents, true.latents, rtol=1e-3, atol=1e-3)
             torch.testing.assert_close(row.clean, true.clean, rtol=1e-3, atol=1e-3)
+            assert torch.equal(row.nouns, true.nouns)
             assert all(torch.equal(a, b) for a, b in zip(row.views, true.views, strict=True))
     assert [path.name for path in tmp_path.iterdir()] == ["step.safetensors"]
 
@@ -172,6 +187,24 @@ def test_cells_that_an_edit_empties_weigh_more():
     assert emphasised(night, night.draw(), before.draw(), 4.0).eq(1).all(), "no edit, another picture"
 
 
+def test_cells_know_the_noun_that_covers_most_of_them():
+    fox = SceneObject("fox", cx=0.25, cy=0.75, size=0.25)
+    owl = replace(fox, concept="owl", cy=0.7)
+    ground = Background.plain("white")
+    alone = nouns(Frame(Scene((fox,), ground), (8, 8))).reshape(8, 8)
+    assert alone[5, 1] == alone[6, 2] == NUMBERS["fox"]
+    assert alone[2].eq(NOTHING).all()
+    both = nouns(Frame(Scene((fox, owl), ground), (8, 8))).reshape(8, 8)
+    assert both[5, 1] == NUMBERS["owl"], "the last is in front"
+    group = nouns(Frame(Scene((replace(fox, cx=0.5, cy=0.5, count=4),), ground), (8, 8))).reshape(8, 8)
+    assert len({(y < 4, x < 4) for y, x in group.nonzero().tolist()}) == 4, "of a group all members"
+
+
+def test_a_picture_that_is_no_scene_asks_for_no_nouns():
+    portrait = text_to_image(np.random.default_rng(0), kinds={"portrait": 1.0})
+    assert nouns(portrait.shots[0]).eq(UNSAID).all()
+
+
 def test_layout_fits_the_latents(batches):
     for step in range(4):
         for group in batches.batch_at(step):
@@ -196,14 +229,30 @@ def test_chapters_of_a_series_read_as_they_would_alone(understanding):
 
 def test_loss_ignores_padding(batches):
     torch.manual_seed(0)
-    mot = Mot(TINY.model)
-    torch.nn.init.normal_(mot.final.project.weight)
+    learner = Learner(Mot(TINY.model), 0.5)
+    torch.nn.init.normal_(learner.mot.final.project.weight)
     groups = batches.batch_at(1)
-    loss = lambda: visualizer_loss(mot, groups, torch.Generator().manual_seed(0), torch.ones(48))[0].item()  # noqa: E731
-    before = loss()
+    before = loss_of(learner, groups)
     for group in groups:
-        group.latents = torch.where(group.layout.noisy.mask[..., None], group.latents, torch.tensor(9.0))
-    assert loss() == pytest.approx(before, rel=1e-5)
+        padding = ~group.layout.noisy.mask
+        group.latents = torch.where(padding[..., None], torch.tensor(9.0), group.latents)
+        group.nouns = torch.where(padding, torch.tensor(7), group.nouns)
+    assert loss_of(learner, groups) == pytest.approx(before, rel=1e-5)
+
+
+def loss_of(learner: Learner, groups: list[Group]) -> float:
+    return visualizer_loss(learner, groups, torch.Generator().manual_seed(0), torch.ones(48))[0].item()
+
+
+def test_the_loss_asks_for_nouns_as_much_as_the_stage_says(batches):
+    torch.manual_seed(0)
+    mot, groups = Mot(TINY.model), batches.batch_at(1)
+    silent, asking = Learner(mot, 0.0), Learner(mot, 0.5)
+    flow, both = loss_of(silent, groups), loss_of(asking, groups)
+    assert both > flow + 0.5, "names not yet known cost nothing"
+    for group in groups:
+        group.nouns = torch.full_like(group.nouns, UNSAID)
+    assert loss_of(asking, groups) == pytest.approx(flow, rel=1e-6)
 
 
 def test_channel_weights_find_what_the_decoder_hears(batches, monkeypatch):
@@ -244,7 +293,7 @@ def test_training_resumes_to_the_same_weights_and_exports(family, tmp_path):
     resumed = run([stage], family, half, None, "fp32", resume=True)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value)
-    exported = Mot.load(tmp_path / "export").state_dict()
+    exported = Mot.load(tmp_path / "export").state_dict()  # strictly: the head that names is not among it
     torch.testing.assert_close(exported["embed.weight"], whole.embed.weight.data, rtol=1e-3, atol=1e-4)
     lineage = json.loads((tmp_path / "export" / "mot.json").read_text())["training"]
     assert lineage["step"] == 4

@@ -29,6 +29,7 @@ from training.visualizer.config import SIZES, VisualizerTraining
 from training.visualizer.data import Batches
 from training.visualizer.kept import Kept
 from training.visualizer.loss import channel_weights, visualizer_loss
+from training.visualizer.naming import Learner
 from wanimage.models.attention import Backend
 from wanimage.models.mot import Mot, init_from_understanding
 from wanimage.models.understanding import Understanding
@@ -113,8 +114,8 @@ def run(
         parents = manifest.digests(family, manifest.PARENTS["mot"])
         lineage = {"before": before, "parents": parents}
         state = run_stage(stage, mot, batches, out / stage.name, weights, lineage, precision, resume=resume)
-        tensors, before = state.ema, lineage_of(stage, state) | {"before": before}
-        mot.load_state_dict(state.ema)
+        tensors, before = averaged(state), lineage_of(stage, state) | {"before": before}
+        mot.load_state_dict(tensors)
     return mot.eval()
 
 
@@ -133,19 +134,27 @@ def run_stage(
     out.mkdir(parents=True, exist_ok=True)
     weights_of = channel_weights(batches.vae, batches.base_latents(32))
     loss = partial(visualizer_loss, weights=weights_of)
+    learner = Learner(mot, config.naming)
     precision = settled_precision(
-        precision, out, partial(rehearsal, mot, loss, batches.batch_at), resume=resume
+        precision, out, partial(rehearsal, learner, loss, batches.batch_at), resume=resume
     )
-    mot.zero_grad(set_to_none=True)
+    learner.zero_grad(set_to_none=True)
     batches.precision = precision
     config = replace(config, loop=replace(config.loop, precision=precision))
 
     def publish(state: LoopState) -> None:
         plot_losses(state.history, out / "loss.png", f"visualizer {config.name}: flow matching")
         if weights is not None:
-            export("mot", state.ema, config.model.to_json(), weights, lineage_of(config, state) | lineage)
+            tensors = averaged(state)
+            export("mot", tensors, config.model.to_json(), weights, lineage_of(config, state) | lineage)
 
-    return train(mot, loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
+    return train(learner, loss, batches.batch_at, config.loop, out, resume=resume, on_save=publish)
+
+
+def averaged(state: LoopState) -> dict[str, Tensor]:
+    """The averaged weights of the generation branch alone."""
+    own = "mot."
+    return {name.removeprefix(own): value for name, value in state.ema.items() if name.startswith(own)}
 
 
 def begun(stage: VisualizerTraining, understanding: Understanding, tensors: dict[str, Tensor] | None) -> Mot:
@@ -181,6 +190,7 @@ def lineage_of(config: VisualizerTraining, state: LoopState) -> Lineage:
         "model": config.model.to_json(),
         "loop": asdict(config.loop),
         "data": asdict(config.data),
+        "naming": config.naming,
     }
     return {
         "stage": f"visualizer/{config.name}",

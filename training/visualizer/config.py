@@ -22,6 +22,8 @@ class VisualizerTraining:
     model: MotConfig
     loop: LoopConfig
     data: DataConfig = field(default_factory=DataConfig)
+    naming: float = 0.1
+    """What a nat of the cells' nouns costs beside the flow-matching loss (`naming.py`); 0 does not ask."""
 
 
 def nano() -> tuple[VisualizerTraining, ...]:
@@ -40,7 +42,7 @@ def nano() -> tuple[VisualizerTraining, ...]:
             name="ct",
             model=MotConfig.nano(),
             loop=loop(4200, 1e-3, decay=0.6),
-            data=DataConfig(singles=36, references=14, fine=2),
+            data=DataConfig(singles=36, references=14, fine=2, distinct_steps=640),
         ),
         VisualizerTraining(
             name="sft",

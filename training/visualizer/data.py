@@ -36,6 +36,10 @@ from wanimage.models.understanding import KeysValues, Understanding
 from wanimage.models.vae import Vae
 
 MAX_GAP = 64
+CUT_FROM = 8
+"""Rows from which a group is cut in two."""
+LETTERS_A_TOKEN = 4
+"""Of a prompt, about."""
 TURNS = ("references", "fine", "references", "series")
 
 
@@ -73,7 +77,7 @@ class DataConfig:
 
 @dataclass
 class Group:
-    """Rows of one kind of task."""
+    """Rows of one kind of task, all or those of like length."""
 
     name: str
     text: KeysValues
@@ -84,6 +88,8 @@ class Group:
     """References `[B, C, Z]`; C is 0 without."""
     weights: Tensor
     """What each cell counts in the loss, `[B, N]`."""
+    nouns: Tensor
+    """What stands in each cell, int64 `[B, N]` (`naming.py`)."""
 
 
 @dataclass
@@ -105,7 +111,7 @@ class Batches:
         make = lambda: self._draw(self._easy(first) if easy else self._mixed(first))  # noqa: E731
         name = f"{'easy' if easy else 'mixed'}-{first:05}"
         drawn = make() if self.kept is None else self.kept.get(name, make)
-        return [self.group(name, rows, drops) for name, rows in drawn.items()]
+        return [self.group(name, part, drops) for name, rows in drawn.items() for part in in_two(rows)]
 
     def _easy(self, step: int) -> dict[str, list[Task]]:
         rng = np.random.default_rng((self.config.seed, step))
@@ -150,8 +156,10 @@ class Batches:
             text, layout = read(self.understanding, conditions, self.mot.rope, self.mot.text_scope)
         none = rows[0].latents[:0]
         seen = [row.clean if c.references else none for row, c in zip(rows, conditions, strict=True)]
-        weights = padded([row.weights[:, None] for row in rows]).squeeze(-1)
-        return Group(name, text, layout, padded([row.latents for row in rows]), padded(seen), weights)
+        latents, weights, nouns = (
+            padded([getattr(row, of) for row in rows]) for of in ("latents", "weights", "nouns")
+        )
+        return Group(name, text, layout, latents, padded(seen), weights, nouns)
 
     def _condition(self, row: Drawn, rng: np.random.Generator | None) -> Condition:
         condition = row.condition(self.understanding)
@@ -178,6 +186,20 @@ def wide(rng: np.random.Generator) -> Task:
     return text_to_image(rng, kinds={"core": 0.7, "scene": 0.3}, grid=sample_grid(rng))
 
 
+def in_two(rows: Sequence[Drawn]) -> list[list[Drawn]]:
+    """The shorter and the longer of many rows, cut where least is padded: one long prompt or many references
+    would make all the others as long."""
+    if len(rows) < CUT_FROM:
+        return [list(rows)]
+    sizes = [
+        (len(row.latents), len(row.clean), sum(map(len, row.prompts)) // LETTERS_A_TOKEN) for row in rows
+    ]
+    order = sorted(range(len(rows)), key=lambda i: sum(sizes[i]))
+    taken = lambda part: len(part) * sum(map(max, zip(*(sizes[i] for i in part), strict=True)))  # noqa: E731
+    cut = min(range(1, len(rows)), key=lambda k: taken(order[:k]) + taken(order[k:]))
+    return [[rows[i] for i in sorted(part)] for part in (order[:cut], order[cut:])]
+
+
 def padded(rows: Sequence[Tensor]) -> Tensor:
-    """Rows `[n, Z]` as one tensor `[B, N, Z]`, zeros behind the shorter."""
+    """Rows `[n, ...]` as one tensor `[B, N, ...]`, zeros behind the shorter."""
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)

@@ -1,7 +1,7 @@
 """What is drawn and encoded for tasks, kept on disk for when they return.
 
-One safetensors file a step: for each row of each group its latents, cell weights and what the vision tower is
-shown of its references; prompts and grids are JSON in the file's metadata.
+One safetensors file a step: for each row of each group its latents, the weight and the noun of each cell, and
+what the vision tower is shown of its references; prompts and grids are JSON in the file's metadata.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.keeping import made_once
+from training.visualizer.naming import nouns
 from training.visualizer.tasks import Task
 from training.world.scenes.render import render
 from training.world.scenes.scene import Scene
@@ -48,6 +49,8 @@ class Drawn:
     """`[N, Z]`."""
     weights: Tensor
     """`[N]`."""
+    nouns: Tensor
+    """int64 `[N]`, of `naming.nouns`."""
     clean: Tensor
     """`[C, Z]`."""
     views: list[Tensor]
@@ -92,6 +95,7 @@ def draw(tasks: Sequence[Task], vae: Vae, emphasis: float, least_db: float = 0.0
                 [frame.grid for frame in task.references],
                 torch.cat(mine[:shots]),
                 torch.cat(weights),
+                torch.cat([nouns(frame) for frame in task.shots]),
                 torch.cat([mine[0][:0], *mine[shots:]]),
                 [torch.from_numpy(vision_view(picture)) for picture in row[shots:]],
             )
@@ -125,20 +129,20 @@ def emphasised(frame: Frame, picture: np.ndarray, before: np.ndarray | None, wei
     gw]`."""
     if isinstance(frame.scene, Scene):
         empty = render(Scene((), frame.scene.background), *picture.shape[:2])
-        lively = _difference(picture, empty) > CHANGED
+        lively = difference(picture, empty) > CHANGED
     else:
         lively = _cells(picture.astype(np.float32)).std(axis=1).mean(axis=-1) > LIVELY
     if before is not None and before.shape == picture.shape:
-        differs = _difference(picture, before) > CHANGED
+        differs = difference(picture, before) > CHANGED
         if differs.mean() < MOST_CHANGED:
             lively |= differs
     return torch.from_numpy(np.where(lively, weight, 1.0).astype(np.float32))
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Mean absolute difference of each cell."""
-    difference: np.ndarray = _cells(np.abs(a.astype(np.float32) - b)).mean(axis=(1, 2))
-    return difference
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Mean absolute difference of each cell, `[gh * gw]`."""
+    found: np.ndarray = _cells(np.abs(a.astype(np.float32) - b)).mean(axis=(1, 2))
+    return found
 
 
 def _cells(picture: np.ndarray) -> np.ndarray:
@@ -156,7 +160,7 @@ def save(groups: dict[str, list[Drawn]], path: Path) -> None:
         for i, row in enumerate(rows):
             at = f"{name}.{i}"
             tensors |= {f"{at}.latents": row.latents.half(), f"{at}.weights": row.weights.half()}
-            tensors[f"{at}.clean"] = row.clean.half()
+            tensors |= {f"{at}.clean": row.clean.half(), f"{at}.nouns": row.nouns.short()}
             tensors |= {f"{at}.view.{j}": view for j, view in enumerate(row.views)}
             said[name].append({"prompts": row.prompts, "grids": row.grids, "references": row.reference_grids})
     save_file({k: v.contiguous() for k, v in tensors.items()}, path, {"rows": json.dumps(said)})
@@ -178,6 +182,7 @@ def load(path: Path) -> dict[str, list[Drawn]]:
                         references,
                         file.get_tensor(f"{at}.latents").float(),
                         file.get_tensor(f"{at}.weights").float(),
+                        file.get_tensor(f"{at}.nouns").long(),
                         file.get_tensor(f"{at}.clean").float(),
                         [file.get_tensor(f"{at}.view.{j}") for j in range(len(references))],
                     )

@@ -2,16 +2,20 @@
 
 All latent channels have unit variance, but the decoder does not make equally much of each: between the
 loudest and the faintest lies a factor of ten in pixels. Channels are weighed by the root of that, halfway to
-pixel error. Cells that an object covers count more than empty ones (`DataConfig.emphasis`).
+pixel error. Cells that an object covers count more than empty ones (`DataConfig.emphasis`). Beside the
+velocity it asks halfway up for the noun of each cell (`naming.py`).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from training.visualizer.data import Group
-from wanimage.models.mot import Mot
+from training.visualizer.naming import NOTHING, UNSAID, Learner
 from wanimage.models.vae import Vae
 from wanimage.sampling import add_noise, training_times
 
@@ -20,29 +24,42 @@ TIME_SHIFT = 3.0
 
 
 def visualizer_loss(
-    mot: torch.nn.Module, groups: list[Group], generator: torch.Generator, weights: Tensor
+    learner: torch.nn.Module, groups: list[Group], generator: torch.Generator, weights: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    """Squared error of the velocity; one time for all pictures of a render. Also each group's loss, to log.
+    """Squared error of the velocity, with one time for all pictures of a render, and what naming adds. Also
+    kind's error and the share of objects' cells that were named, to log.
 
     `weights` `[Z]` are those of `channel_weights`.
     """
-    assert isinstance(mot, Mot), type(mot)
-    total, weight, numbers = torch.zeros(()), torch.zeros(()), {}
+    assert isinstance(learner, Learner), type(learner)
+    total, weight, numbers = torch.zeros(()), torch.zeros(()), defaultdict(list)
     for group in groups:
-        error = velocity_error(mot, group, generator, weights)
-        cells = group.weights[group.layout.noisy.mask]
+        error, hidden = velocity_error(learner, group, generator, weights)
+        real = group.layout.noisy.mask
+        cells = group.weights[real]
         total, weight = total + (error * cells).sum(), weight + cells.sum()
-        numbers[group.name] = float(error.detach().mean())
-    return total / weight, numbers
+        numbers[group.name].append(float(error.detach().mean()))
+        if learner.weight:
+            logits, true = learner.names(hidden[real]), group.nouns[real]
+            missed = cross_entropy(logits.float(), true, reduction="none", ignore_index=UNSAID)
+            total = total + learner.weight * (missed * cells).sum()
+            named = (logits.argmax(-1) == true)[true > NOTHING]
+            numbers[f"{group.name} named"] += named.float().tolist()
+    return total / weight, {name: sum(some) / max(1, len(some)) for name, some in numbers.items()}
 
 
-def velocity_error(mot: Mot, group: Group, generator: torch.Generator, weights: Tensor) -> Tensor:
-    """Weighed squared error of each real noisy token, `[tokens]`."""
+def velocity_error(
+    learner: Learner, group: Group, generator: torch.Generator, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weighed squared error of each real noisy token, `[tokens]`, and the hidden states `[B, N, W]` that are
+    named."""
     t = training_times(len(group.latents), TIME_SHIFT, generator)
     noise = torch.randn(group.latents.shape, generator=generator)
     x, velocity = add_noise(group.latents, noise, t)
-    predicted = mot.velocity(x, t, mot.context(group.text, group.layout, group.clean))
-    return ((predicted.float() - velocity).square() * weights).mean(-1)[group.layout.noisy.mask]
+    mot, states = learner.mot, []
+    predicted = mot.velocity(x, t, mot.context(group.text, group.layout, group.clean), states)
+    error = ((predicted.float() - velocity).square() * weights).mean(-1)
+    return error[group.layout.noisy.mask], states[learner.after - 1]
 
 
 @torch.no_grad()

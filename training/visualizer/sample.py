@@ -17,15 +17,17 @@ from torch import Tensor
 
 from training.loop import autocast
 from training.visualizer.data import padded
-from training.visualizer.kept import encode
+from training.visualizer.kept import difference, encode
 from training.visualizer.tasks import Task
-from wanimage.coloring import Coloring, Palette, stated
-from wanimage.keeping import keep
+from training.world.tasks.sample import Frame
+from wanimage.coloring import Coloring, stated
+from wanimage.keeping import Original
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Context, Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import Vae, straight
-from wanimage.sampling import SamplerConfig, guide, picture_noise, sample
+from wanimage.sampling import SamplerConfig, picture_noise, sample
+from wanimage.steering import Aim, steer
 
 
 @dataclass(frozen=True)
@@ -48,43 +50,35 @@ class Painter:
             seen = [[frame.draw() for frame in task.references] for task in tasks]
             clean = [encode(self.vae, pictures) for pictures in seen]
             branches = self._branches(tasks, seen, clean, sampler)
-            palettes = [[stated(shot.prompt) for shot in task.shots] for task in tasks]
+            aims = [_aims(task, latents) for task, latents in zip(tasks, clean, strict=True)]
             x = padded([_noise(task, seed + 100 * i) for i, task in enumerate(tasks)])
 
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.full((len(x),), t)
                 answers = [self.mot.velocity(x, times, context).float() for context in branches]
-                return self._settled(answers, x, t, tasks, clean, palettes, sampler)
+                return self._steered(answers, x, t, tasks, aims, sampler)
 
             largest = max(shot.grid[0] * shot.grid[1] for task in tasks for shot in task.shots)
             latents = sample(velocity, x, sampler, largest)
             return [self._decode(row, task) for row, task in zip(latents, tasks, strict=True)]
 
-    def _settled(
+    def _steered(
         self,
         answers: list[Tensor],
         x: Tensor,
         t: float,
         tasks: Sequence[Task],
-        clean: Sequence[list[Tensor]],
-        palettes: Sequence[list[Palette | None]],
+        aims: Sequence[list[Aim]],
         sampler: SamplerConfig,
     ) -> Tensor:
-        """The branches' velocities guided, then held to what is kept of references and to palettes, picture
-        by picture; tasks without references ignore the third branch."""
+        """The branches' velocities steered picture by picture; tasks without references ignore the third
+        branch."""
         out = answers[0].clone()
-        for i, (task, latents) in enumerate(zip(tasks, clean, strict=True)):
-            first = 0
-            for shot, palette in zip(task.shots, palettes[i], strict=True):
-                where = (i, slice(first, first + shot.grid[0] * shot.grid[1]))
-                if len(answers) > 1:
-                    plain = answers[2][where] if task.references and len(answers) == 3 else None
-                    out[where] = guide(answers[0][where], answers[1][where], plain, sampler)
-                if sampler.keep and len(task.shots) == 1:  # pictures of a series are no edits
-                    alike = [z for z, f in zip(latents, task.references, strict=True) if f.grid == shot.grid]
-                    out[where] = keep(out[where], x[where], t, shot.grid, alike)
-                if palette and sampler.color and self.coloring:
-                    out[where] = self.coloring.pull(out[where], x[where], t, palette)
+        for i, (task, own) in enumerate(zip(tasks, aims, strict=True)):
+            branches, first = answers if task.references else answers[:2], 0
+            for aim in own:
+                where = (i, slice(first, first + aim.grid[0] * aim.grid[1]))
+                out[where] = steer([b[where] for b in branches], x[where], t, aim, sampler, self.coloring)
                 first = where[1].stop
         return out
 
@@ -131,3 +125,21 @@ def _noise(task: Task, seed: int) -> Tensor:
     """`[N, 48]`: picture j of the task has the noise of `seed` + j."""
     grids = enumerate(shot.grid for shot in task.shots)
     return torch.cat([picture_noise(seed + j, (48, *grid)).flatten(1).T for j, grid in grids])
+
+
+def _aims(task: Task, latents: Sequence[Tensor]) -> list[Aim]:
+    """Of each picture; those of a series are no edits."""
+    edited = task.shots[0].grid if len(task.shots) == 1 else None
+    originals = [
+        Original(clean, _changeable(frame))
+        for clean, frame in zip(latents, task.references, strict=True)
+        if frame.grid == edited
+    ]
+    return [Aim(shot.grid, originals, stated(shot.prompt)) for shot in task.shots]
+
+
+def _changeable(frame: Frame) -> Tensor | None:
+    """The cells `[N]` under masks; None where other cues say where, or none does."""
+    if not frame.cues or any(cue.shape != "mask" for cue in frame.cues):
+        return None
+    return torch.from_numpy(difference(frame.draw(), frame.bare.draw()) > 0)

@@ -36,7 +36,7 @@ MOST_REFERENCES = 5
 
 
 def _plain_kinds() -> dict[str, float]:
-    return {"core": 0.52, "scene": 0.2, "sticker": 0.08, "portrait": 0.1, "palette": 0.1}
+    return {"core": 0.45, "scene": 0.33, "sticker": 0.1, "portrait": 0.06, "palette": 0.06}
 
 
 def _fine_kinds() -> dict[str, float]:

@@ -161,12 +161,14 @@ class Mot(nn.Module):
         seen = mask(layout.noisy, _joined(keys, layout.noisy), layout.scope)
         return Context(pairs, seen, rope_table(layout.noisy.positions, self.config.rope))
 
-    def velocity(self, x: Tensor, t: Tensor, context: Context) -> Tensor:
+    def velocity(self, x: Tensor, t: Tensor, context: Context, states: list[Tensor] | None = None) -> Tensor:
         """Velocity `[B, N, Z]` of noisy latents `x` `[B, N, Z]` at times `t` `[B]` or, per token, `[B,
-        N]`."""
+        N]`. `states`, if given, gets the hidden states `[B, N, W]` after each block."""
         h, shifts, final = self._enter(x, t)
         for block, seen in zip(self.blocks, context.keys_values, strict=True):
             h, _ = block(h, shifts, context.table, context.mask, seen)
+            if states is not None:
+                states.append(h)
         return self.final(h, final)
 
     def velocity_jointly(

@@ -204,16 +204,20 @@ class Description(_message.Message):
     def __init__(self, subject: _Optional[str] = ..., layout: _Optional[_Iterable[_Union[Description.Element, _Mapping]]] = ..., texts: _Optional[_Iterable[str]] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ..., lighting: _Optional[str] = ..., style: _Optional[str] = ..., background: _Optional[str] = ..., natural: _Optional[str] = ...) -> None: ...
 
 class RenderJob(_message.Message):
-    __slots__ = ("pictures", "references", "sampling", "previews")
+    __slots__ = ("pictures", "references", "sampling", "previews", "palette", "background")
     PICTURES_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     PREVIEWS_FIELD_NUMBER: _ClassVar[int]
+    PALETTE_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
     pictures: _containers.RepeatedCompositeFieldContainer[RenderPicture]
     references: _containers.RepeatedCompositeFieldContainer[RenderReference]
     sampling: _types_pb2.SamplingOptions
     previews: bool
-    def __init__(self, pictures: _Optional[_Iterable[_Union[RenderPicture, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[RenderReference, _Mapping]]] = ..., sampling: _Optional[_Union[_types_pb2.SamplingOptions, _Mapping]] = ..., previews: _Optional[bool] = ...) -> None: ...
+    palette: _types_pb2.Palette
+    background: _types_pb2.Background
+    def __init__(self, pictures: _Optional[_Iterable[_Union[RenderPicture, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[RenderReference, _Mapping]]] = ..., sampling: _Optional[_Union[_types_pb2.SamplingOptions, _Mapping]] = ..., previews: _Optional[bool] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ..., background: _Optional[_Union[_types_pb2.Background, _Mapping]] = ...) -> None: ...
 
 class RenderPicture(_message.Message):
     __slots__ = ("prompt", "prompt_ids", "grid", "seed")
@@ -228,12 +232,14 @@ class RenderPicture(_message.Message):
     def __init__(self, prompt: _Optional[str] = ..., prompt_ids: _Optional[_Iterable[int]] = ..., grid: _Optional[_Union[_types_pb2.Grid, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class RenderReference(_message.Message):
-    __slots__ = ("image", "latent")
+    __slots__ = ("image", "latent", "changeable")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LATENT_FIELD_NUMBER: _ClassVar[int]
+    CHANGEABLE_FIELD_NUMBER: _ClassVar[int]
     image: _types_pb2.BlobRef
     latent: _types_pb2.BlobRef
-    def __init__(self, image: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., latent: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ...) -> None: ...
+    changeable: bytes
+    def __init__(self, image: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., latent: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., changeable: _Optional[bytes] = ...) -> None: ...
 
 class RenderResult(_message.Message):
     __slots__ = ("latents", "steps", "pixel_steps")

@@ -1,0 +1,48 @@
+"""From the velocities of a picture's guidance branches to the one that is followed: guided, held to what an
+edit leaves alone, led to the colours that were meant.
+
+Letters: N cells of a picture, Z latent channels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from wanimage.coloring import Coloring, Palette
+from wanimage.keeping import Original, keep
+from wanimage.models.layout import Grid
+from wanimage.sampling import SamplerConfig, guide
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What one picture of a render is steered towards."""
+
+    grid: Grid
+    originals: Sequence[Original] = ()
+    """References of the same grid; empty for pictures of a series, which are no edits."""
+    palette: Palette | None = None
+
+
+def steer(
+    branches: Sequence[Tensor],
+    x: Tensor,
+    t: float,
+    aim: Aim,
+    sampler: SamplerConfig,
+    coloring: Coloring | None,
+) -> Tensor:
+    """The velocity `[N, Z]` of a picture `x` `[N, Z]` at time `t` above 0.
+
+    `branches` `[N, Z]` each: with prompt; then, if guided, without; then, if guided by references, without
+    those either.
+    """
+    velocity = branches[0]
+    if len(branches) > 1:
+        velocity = guide(velocity, branches[1], branches[2] if len(branches) > 2 else None, sampler)
+    if sampler.keep:
+        velocity = keep(velocity, x, t, aim.grid, aim.originals)
+    if sampler.color and aim.palette and coloring:
+        velocity = coloring.pull(velocity, x, t, aim.palette)
+    return velocity
