@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import partial
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from training.visualizer.tasks import BASE, OTHERS, Task, after_references, series, text_to_image
@@ -31,6 +32,9 @@ from training.world.tasks.changes import CHANGES
 from training.world.tasks.checks import changed
 from training.world.tasks.pictures import kind_of
 from training.world.tasks.sample import Frame
+from wanimage.coloring import meant
+from wanimage.conditions import hex_word
+from wanimage.v1 import types_pb2 as pb
 
 Rng = np.random.Generator
 Measures = dict[str, float]
@@ -57,6 +61,7 @@ def rows() -> dict[str, Row]:
     """All rows by name."""
     short, long = partial(_poster, False), partial(_poster, True)
     palette = {"least deltaE2000": 8.0, "least share off": 8.0}
+    clear = {"least alpha off": 0.03, "least fringe": 5.0}
     steady = lambda identity: {"identity": identity, "order": 0.85}  # noqa: E731
     found = [
         *(
@@ -68,10 +73,11 @@ def rows() -> dict[str, Row]:
         Row("counts 2-5", partial(_rich, "count"), partial(of_findings, ("count",)), {"count": 0.75}),
         Row("relations", partial(_rich, "relation"), partial(of_findings, ("relation",)), {"relation": 0.8}),
         *(Row(f"aspect {h}:{w}", partial(_wide, (h, w)), of_scene) for h, w in (BASE, *OTHERS)),
-        Row("no background", _transparent, of_alpha, {"least alpha off": 0.03}),
-        Row("stickers", partial(_kind, "sticker"), of_alpha, {"least alpha off": 0.03}, "sticker"),
+        Row("no background", _transparent, of_alpha, clear),
+        Row("stickers", partial(_kind, "sticker"), of_alpha, clear, "sticker"),
         Row("portraits", partial(_kind, "portrait"), of_all, {"attributes": 0.85}, "portrait"),
         Row("palettes", partial(_kind, "palette"), of_palette, palette, "palette"),
+        Row("grounds by hex", _by_hex, of_ground, {"least deltaE2000": 8.0}, "core"),
         Row("text of 1-3 words", short, of_text, {"exact": 0.75}, "poster"),
         Row("text of 40 characters and more", long, of_text, {"characters": 0.85}, "poster"),
         Row("charts", partial(_kind, "chart"), of_all, {}, "chart"),
@@ -120,6 +126,14 @@ def _wide(grid: tuple[int, int], rng: Rng) -> Task:
 def _transparent(rng: Rng) -> Task:
     count = int(rng.integers(1, 4))
     return _scene_task(sample_scene(rng, SPLIT, count, background=Background.transparent()), rng)
+
+
+def _by_hex(rng: Rng) -> Task:
+    """A plain ground of any colour, which a request gives by hex and the prompt in a word."""
+    value = f"#{int(rng.integers(0x1000000)):06X}"
+    scene = sample_scene(rng, SPLIT, int(rng.integers(1, 3)), background=Background.plain(hex_word(value)))
+    asked = pb.Background(kind=pb.Background.KIND_COLOR, hex=value)
+    return replace(_scene_task(scene, rng), palette=meant(pb.Palette(), asked))
 
 
 def _rich(of: str, rng: Rng) -> Task:
@@ -256,12 +270,40 @@ def of_palette(task: Task, pictures: Sequence[Pixels], report: Report) -> Measur
     return {"right": float(report.passed), **off}
 
 
+def of_ground(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
+    """How far the middle colour of the ground is from the hex that was asked for, and the objects before
+    it."""
+    frame, palette = task.shots[0], task.palette
+    assert palette is not None, "a case of this row asks for a colour by hex"
+    empty = replace(frame, scene=replace(frame.scene, objects=())).draw()
+    bare = (frame.draw() == empty).all(-1)
+    red, green, blue = np.median(pictures[0][bare][:, :3], axis=0).astype(int)
+    wanted = "#" + bytes((127.5 * (palette.colors[0] + 1)).round().astype(np.uint8)).hex()
+    off = float(deltaE_ciede2000(_lab(wanted), _lab(f"#{red:02x}{green:02x}{blue:02x}")))
+    objects = all(f.passed for f in report.findings if f.property in ("object", "place"))
+    return {"objects": float(objects), "least deltaE2000": off}
+
+
 def of_alpha(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
-    """The opacity where there should be none, and all that is asked."""
-    frame, alpha = task.shots[0], pictures[0][..., 3].astype(np.float32) / 255
-    clear = frame.draw()[..., 3] == 0
+    """The opacity where there should be none, and all that is asked; of what is painted, its fringe beyond
+    that of the true picture."""
+    true, painted = task.shots[0].draw(), pictures[0]
+    clear = true[..., 3] == 0
     found = {"right": float(report.passed), **_score(report, "object")}
-    return found | ({"least alpha off": float(alpha[clear].mean())} if clear.any() else {})
+    found["least fringe"] = max(0.0, fringe(painted) - fringe(true))
+    return found | ({"least alpha off": float(painted[clear][:, 3].mean() / 255)} if clear.any() else {})
+
+
+def fringe(picture: Pixels) -> float:
+    """What the half-clear pixels of a picture add to any ground that the opaque ones beside them would not:
+    the mean difference in levels, weighed by opacity. It is the same before every ground."""
+    alpha, color = picture[..., 3], picture[..., :3].astype(np.float32)
+    edge, solid = (alpha > 12) & (alpha < 243), alpha >= 243
+    if not (edge.any() and solid.any()):
+        return 0.0
+    nearest = distance_transform_edt(~solid, return_distances=False, return_indices=True)
+    off = np.abs(color - color[tuple(nearest)]).mean(-1)[edge]
+    return float((off * alpha[edge] / 255).mean())
 
 
 def of_series(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:

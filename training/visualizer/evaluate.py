@@ -224,7 +224,7 @@ def _said(name: str, value: float, low: float, high: float) -> str:
 
 
 def _number(name: str, value: float) -> str:
-    if name.startswith("dB") or name in ("least deltaE2000", "least share off"):
+    if name.startswith("dB") or name in ("least deltaE2000", "least share off", "least fringe"):
         return f"{value:.1f}"
     return f"{value:.3f}" if name == "least alpha off" else f"{100 * value:.0f}"
 

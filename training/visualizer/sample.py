@@ -135,7 +135,7 @@ def _aims(task: Task, latents: Sequence[Tensor]) -> list[Aim]:
         for clean, frame in zip(latents, task.references, strict=True)
         if frame.grid == edited
     ]
-    return [Aim(shot.grid, originals, stated(shot.prompt)) for shot in task.shots]
+    return [Aim(shot.grid, originals, task.palette or stated(shot.prompt)) for shot in task.shots]
 
 
 def _changeable(frame: Frame) -> Tensor | None:

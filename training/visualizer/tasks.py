@@ -22,6 +22,7 @@ from training.world.tasks import sample_task
 from training.world.tasks.captions import natural
 from training.world.tasks.pictures import DETAIL, kind_of
 from training.world.tasks.sample import Frame, Sample
+from wanimage.coloring import Palette
 from wanimage.conditions import COLORS
 from wanimage.models.layout import Grid
 
@@ -92,6 +93,8 @@ class Task:
     name: str = ""
     sample: Sample | None = None
     """The world's sample that it comes from, which can judge the outcome."""
+    palette: Palette | None = None
+    """Colours that are asked for by hex beside the prompts, where an evaluation asks for some."""
 
 
 def text_to_image(

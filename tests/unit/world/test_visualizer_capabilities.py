@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.visualizer.capabilities import Row, report_of, rows
+from training.visualizer.capabilities import Row, fringe, report_of, rows
 from training.visualizer.evaluate import gathered, table
 from training.visualizer.tasks import SHARES
 from training.world.assets import sprites as assets
@@ -34,6 +34,28 @@ def test_true_pictures_have_what_a_row_asks_and_empty_ones_lack_it(row: Row):
     grey = [np.full_like(picture, 127) for picture in true]
     empty = row.judge(task, grey, report_of(task, grey))
     assert any(v > row.bars[k] if k.startswith("least") else v < UNITS.get(k, 1.0) for k, v in empty.items())
+
+
+def test_a_ground_by_hex_is_measured_against_the_hex_and_not_its_word():
+    row = ROWS["grounds by hex"]
+    task = row.make(np.random.default_rng(4))
+    said = task.shots[0].draw()
+    exact = said.copy()
+    ground = (said == said[0, 0]).all(-1)
+    exact[ground, :3] = (127.5 * (task.palette.colors[0] + 1)).round()
+    off = [row.judge(task, [p], report_of(task, [p]))["least deltaE2000"] for p in (said, exact)]
+    assert off[0] > 3
+    assert off[1] < 0.5
+
+
+def test_a_dark_rim_is_a_fringe_and_a_smooth_edge_is_none():
+    picture = np.zeros((32, 32, 4), np.uint8)
+    picture[8:24, 8:24] = (200, 120, 40, 255)
+    picture[8, 8:24, 3] = picture[23, 8:24, 3] = 128
+    assert fringe(picture) == 0
+    picture[8, 8:24, :3] = 0
+    assert fringe(picture) == pytest.approx(0.5 * 120 * 128 / 255, rel=0.01), "of one of two edges"
+    assert fringe(np.zeros_like(picture)) == 0
 
 
 def test_cases_are_held_out_and_always_the_same():
