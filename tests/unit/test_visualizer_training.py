@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.families import build_family
 from training.vae.export import load as load_vae
@@ -299,11 +300,18 @@ def test_training_resumes_to_the_same_weights_and_exports(family, tmp_path):
     assert lineage["step"] == 4
 
 
+def head_of(folder: Path) -> torch.Tensor:
+    (checkpoint,) = folder.glob("checkpoint-*.safetensors")
+    return load_file(checkpoint)["ema.head.weight"]
+
+
 def test_a_stage_starts_from_what_the_one_before_it_reached(family, tmp_path):
     export = tmp_path / "export"
     run(tiny(), family, tmp_path / "both", export, "fp32", resume=False)
     lineage = json.loads((export / "mot.json").read_text())["training"]
     assert (lineage["stage"], lineage["before"]["stage"]) == ("visualizer/ct", "visualizer/pt")
+    heads = [head_of(tmp_path / "both" / name) for name in ("pt", "ct")]
+    assert 0 < (heads[0] - heads[1]).abs().mean() < 0.1 * heads[0].abs().mean(), "the second began anew"
     first, second = tiny()
     run([first], family, tmp_path / "first", tmp_path / "pt", "fp32", resume=False)
     run([second], family, tmp_path / "second", tmp_path / "ct", "fp32", resume=False, start=tmp_path / "pt")

@@ -104,6 +104,7 @@ def run(
     tensors = {k: v.float() for k, v in load_file(start / "mot.safetensors").items()} if start else None
     before = json.loads((start / "mot.json").read_text())["training"] if start else None
     understanding, vae = Understanding.load(family / "understanding"), load_vae(family)
+    named: dict[str, Tensor] = {}
     for stage in stages:
         torch.manual_seed(stage.loop.seed)
         mot = begun(stage, understanding, tensors)
@@ -113,15 +114,19 @@ def run(
         batches = Batches(understanding, vae, stage.model, stage.data, "fp32", drawn_in(kept, family, stage))
         parents = manifest.digests(family, manifest.PARENTS["mot"])
         lineage = {"before": before, "parents": parents}
-        state = run_stage(stage, mot, batches, out / stage.name, weights, lineage, precision, resume=resume)
+        learner = Learner(mot, stage.naming)
+        learner.load_state_dict(named, strict=False)  # a new head would pull at what is learned
+        folder = out / stage.name
+        state = run_stage(stage, learner, batches, folder, weights, lineage, precision, resume=resume)
         tensors, before = averaged(state), lineage_of(stage, state) | {"before": before}
+        named = {name: value for name, value in state.ema.items() if name.startswith("head.")}
         mot.load_state_dict(tensors)
     return mot.eval()
 
 
 def run_stage(
     config: VisualizerTraining,
-    mot: Mot,
+    learner: Learner,
     batches: Batches,
     out: Path,
     weights: Path | None,
@@ -134,7 +139,6 @@ def run_stage(
     out.mkdir(parents=True, exist_ok=True)
     weights_of = channel_weights(batches.vae, batches.base_latents(32))
     loss = partial(visualizer_loss, weights=weights_of)
-    learner = Learner(mot, config.naming)
     precision = settled_precision(
         precision, out, partial(rehearsal, learner, loss, batches.batch_at), resume=resume
     )

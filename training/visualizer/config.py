@@ -47,7 +47,7 @@ def nano() -> tuple[VisualizerTraining, ...]:
         VisualizerTraining(
             name="sft",
             model=MotConfig.nano(),
-            loop=loop(400, 6e-4, warmup=20, decay=1.0, ema=0.99, save_every=50),
+            loop=loop(400, 4e-4, warmup=20, decay=1.0, ema=0.99, save_every=50),
             data=DataConfig(
                 singles=24,
                 references=12,
@@ -59,6 +59,7 @@ def nano() -> tuple[VisualizerTraining, ...]:
                 distinct_steps=220,
                 seed=1,
             ),
+            naming=0.0,
         ),
     )
 
