@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from wanimage import telemetry
-from wanimage.images import CELL, Rgba
+from wanimage.images import CELL, Rgba, defringed
 from wanimage.latents import Latent
 from wanimage.models.precision import computing_in, faster_dtype
 from wanimage.models.vae import Vae, VaeConfig, premultiplied, straight
@@ -57,7 +57,8 @@ class VaeEngine:
     def decode(self, latents: Sequence[Latent]) -> list[Rgba]:
         """Straight RGBA pictures `[H, W, 4]` uint8 of latents `[Z, h, w]` of one size."""
         stacked = torch.from_numpy(np.stack(latents)).contiguous(memory_format=torch.channels_last)
-        return list(straight(self._tiled(self.vae.decode, stacked, 1, CELL)).numpy())
+        pictures = straight(self._tiled(self.vae.decode, stacked, 1, CELL)).numpy()
+        return [defringed(picture) for picture in pictures]
 
     def batch_size(self, grid: tuple[int, int]) -> int:
         """How many pictures of `grid` cells may go in one call."""

@@ -21,6 +21,7 @@ from training.visualizer.kept import difference, encode
 from training.visualizer.tasks import Task
 from training.world.tasks.sample import Frame
 from wanimage.coloring import Coloring, stated
+from wanimage.images import defringed
 from wanimage.keeping import Original
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Context, Mot
@@ -116,7 +117,7 @@ class Painter:
         for shot in task.shots:
             part = tokens[first : first + shot.grid[0] * shot.grid[1]]
             planes = self.vae.decode(part.T.unflatten(1, shot.grid).unsqueeze(0))
-            pictures.append(straight(planes.float())[0].numpy())
+            pictures.append(defringed(straight(planes.float())[0].numpy()))
             first += len(part)
         return pictures
 
