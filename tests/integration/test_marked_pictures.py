@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from services.planner.intake import Intake
+from tests.conftest import eventually
+from tests.scripted import ScriptedEngine
 from tests.turns import FAMILY, Bench, open_bench
 from wanimage.cues import changeable, mark_uploads
 from wanimage.errors import InvalidInput
@@ -43,6 +45,19 @@ async def test_a_turn_shows_its_picture_with_the_cues_that_point_at_it(bench: Be
     assert seen.shape == GREY.shape
     assert (seen[29, 29] != GREY[29, 29]).any()
     assert (seen[60, 60] == GREY[60, 60]).all()
+
+
+async def test_the_mask_of_a_turn_reaches_its_render(bench: Bench):
+    family = SimpleNamespace(digest=FAMILY, base_cells=64, max_cells=256)
+    intake = Intake(bench.sessions, bench.jobs, bench.blobs, family, None)
+    user = pb.UserMessage(text="put a key there", images=[pb.ImageInput(data=encode(GREY)[0])])
+    await intake.accept(bench.tenant, "", user, pb.TurnOptions(regions=[pointing(pb.Region.CUE_MASK)]), 60)
+    async with bench.planner(ScriptedEngine("<imagine>a key</imagine><size>8*8</size><BOI>")):
+        await eventually(lambda: bool(bench.drawing.rendered))
+    (reference,) = bench.drawing.rendered[0].references
+    free = np.array(list(reference.changeable)).reshape(8, 8)
+    assert free[2:5, 2:5].all()
+    assert not free[[0, 7]].any()
 
 
 async def test_only_pictures_with_cues_are_drawn_on(bench: Bench):
