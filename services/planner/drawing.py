@@ -124,15 +124,13 @@ class Drawer:
         job = encode_job(image.base, image.size.height, image.size.width, self.base_cells)
         latent = (await self._run(job, "encode", timing)).encode.latent
         found = jobs_pb2.RenderReference(image=image.base, latent=latent)
-        for place, upload in enumerate(self.uploads):
-            if upload.index == image.index:
-                grid, size = (
-                    (job.grid.height_cells, job.grid.width_cells),
-                    (image.size.height, image.size.width),
-                )
-                found.changeable = await changeable(
-                    self.blobs, self.tenant, size, self.options.regions, place, grid, "options.regions"
-                )
+        places = [place for place, upload in enumerate(self.uploads) if upload.index == image.index]
+        if places:
+            grid = (job.grid.height_cells, job.grid.width_cells)
+            size, regions = (image.size.height, image.size.width), self.options.regions
+            found.changeable = await changeable(
+                self.blobs, self.tenant, size, regions, places[0], grid, "options.regions"
+            )
         return found
 
     async def _decode(self, latent: types_pb2.BlobRef, timing: "_Timing") -> jobs_pb2.DecodeResult:
