@@ -217,3 +217,17 @@ def test_the_context_without_a_prompt_is_read_once_a_grid(engine):
     first, second = (engine.prepare(spec(picture(prompt, (5, 7)))) for prompt in ("a fox", "an owl"))
     assert first.branches[1] is second.branches[1]
     assert first.branches[0] is not second.branches[0]
+
+
+def test_a_precision_that_was_held_up_once_is_still_chosen(tmp_path, monkeypatch):
+    def seconds(engine: VisualizerEngine) -> float:
+        timed.append(engine.precision)
+        return {"fp32": 1.0 if len(timed) == 1 else 0.02, "bf16": 0.1}[engine.precision]
+
+    timed: list[str] = []
+    monkeypatch.setattr(VisualizerEngine, "_seconds_a_step", seconds)
+    engine = VisualizerEngine(build_family(tmp_path), precision="auto")
+    assert engine.precision == "fp32"
+    assert timed[:4] == ["fp32", "bf16"] * 2
+    assert engine.mot.embed.weight.dtype == torch.float32
+    assert engine.render(spec())[0].dtype == torch.float32
