@@ -37,15 +37,13 @@ from wanimage.models.allocator import keep_freed_memory
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid
 from wanimage.models.mot import Context, Mot, stack
-from wanimage.models.precision import GAIN, hold_linears
+from wanimage.models.precision import GAIN, ROUNDS, hold_linears
 from wanimage.models.understanding import Understanding, VisionInput
 from wanimage.models.vae import straight
 from wanimage.sampling import SamplerConfig, Trajectory, evaluations, picture_noise
 from wanimage.steering import Aim, steer
 from wanimage.weights import Family
 
-ROUNDS = 3
-"""How often each precision is timed."""
 UNPROMPTED = 32
 """Contexts without prompt and references that are kept: guidance needs one for every render of a grid."""
 

@@ -4,6 +4,7 @@ On a CPU the answer depends on the chip: with AVX512-BF16 or AMX autocast to bfl
 faster, elsewhere it is slower. Weights stay float32 either way.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 ROUNDS = 3
+"""How often each is timed."""
 GAIN = 1.25
 """bfloat16 must be this much faster, so that noise does not change the choice (and the pictures) between
 starts."""
@@ -19,8 +21,11 @@ starts."""
 
 def faster_dtype(work: Callable[[], object]) -> torch.dtype:
     """torch.bfloat16 when autocast makes `work` clearly faster here, else torch.float32. Runs `work` eight
-    times."""
-    seconds = {dtype: _best_seconds(work, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    times, by turns: beside services that start, one of the two alone would be held up."""
+    seconds = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
+    for _ in range(ROUNDS + 1):  # the first one only warms up
+        for dtype in seconds:
+            seconds[dtype] = min(seconds[dtype], _seconds(work, dtype))
     return torch.bfloat16 if seconds[torch.float32] > GAIN * seconds[torch.bfloat16] else torch.float32
 
 
@@ -43,11 +48,8 @@ def hold_linears(model: nn.Module, dtype: torch.dtype) -> None:
 
 
 @torch.inference_mode()
-def _best_seconds(work: Callable[[], object], dtype: torch.dtype) -> float:
-    best = float("inf")
-    for _ in range(ROUNDS + 1):  # the first one only warms up
-        started = time.perf_counter()
-        with computing_in(dtype):
-            work()
-        best = min(best, time.perf_counter() - started)
-    return best
+def _seconds(work: Callable[[], object], dtype: torch.dtype) -> float:
+    started = time.perf_counter()
+    with computing_in(dtype):
+        work()
+    return time.perf_counter() - started
