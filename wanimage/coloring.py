@@ -111,8 +111,7 @@ def led(blocks: NDArray[np.float32], palette: Palette) -> NDArray[np.float32]:
     found = blocks.copy()
     mine = np.full(len(blocks), True)
     if palette.said is not None:
-        looks = np.concatenate([palette.colors, palette.said])
-        mine = np.square(blocks[:, None] - looks[None]).sum(-1).min(1) < REACH**2
+        mine = _away(blocks, palette).min(1) < REACH**2
     found[mine] = palette.colors[shared_out(blocks[mine], palette)]
     return found
 
@@ -123,9 +122,7 @@ def shared_out(blocks: NDArray[np.float32], palette: Palette) -> NDArray[np.int6
     exact = palette.shares * count
     left = np.floor(exact).astype(int)
     left[np.argsort(left - exact)[: count - left.sum()]] += 1
-    distance = np.square(blocks[:, None] - palette.colors[None]).sum(-1)
-    if palette.said is not None:
-        distance = np.minimum(distance, np.square(blocks[:, None] - palette.said[None]).sum(-1))
+    distance = _away(blocks, palette)
     given = np.full(count, -1)
     for pair in np.argsort(distance, axis=None):
         block, color = divmod(int(pair), kinds)
@@ -133,3 +130,11 @@ def shared_out(blocks: NDArray[np.float32], palette: Palette) -> NDArray[np.int6
             given[block] = color
             left[color] -= 1
     return given
+
+
+def _away(blocks: NDArray[np.float32], palette: Palette) -> NDArray[np.float32]:
+    """Squared distance `[B, C]` of blocks `[B, 3]` from each colour, or from its word's if
+    that is nearer."""
+    looks = [palette.colors] if palette.said is None else [palette.colors, palette.said]
+    found: NDArray[np.float32] = np.min([np.square(blocks[:, None] - each).sum(-1) for each in looks], axis=0)
+    return found

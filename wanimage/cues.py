@@ -35,8 +35,6 @@ FINE = 512
 """Pictures whose long side is shorter are drawn on four times as large and scaled down, for smooth lines."""
 
 Mask = NDArray[np.bool_]
-Grid = tuple[int, int]
-"""Rows and columns of latent cells."""
 
 
 async def mark_uploads(
@@ -50,11 +48,7 @@ async def mark_uploads(
     marked = list(uploads)
     for index, upload in enumerate(uploads):
         mine = _on(regions, index)
-        masks = {
-            i: await _mask(blobs, tenant, (upload.height, upload.width), region, f"{field}[{i}].mask")
-            for i, region in mine.items()
-            if region.HasField("mask")
-        }
+        masks = await _masks(blobs, tenant, (upload.height, upload.width), mine, field)
         if mine:
             marked[index] = await asyncio.to_thread(_marked, upload, mine, masks)
     return marked
@@ -66,7 +60,7 @@ async def changeable(
     size: tuple[int, int],
     regions: Sequence[pb.Region],
     index: int,
-    grid: Grid,
+    grid: pb.Grid,
     field: str,
 ) -> bytes:
     """Where masks let an edit change the picture `index` of a request, of (height, width) `size`: one byte a
@@ -74,27 +68,30 @@ async def changeable(
 
     Raises as `mark_uploads` does.
     """
-    cues = _on(regions, index)
-    if not cues or any(region.cue != pb.Region.CUE_MASK for region in cues.values()):
+    mine = _on(regions, index)
+    if not mine or any(region.cue != pb.Region.CUE_MASK for region in mine.values()):
         return b""
+    masks = await _masks(blobs, tenant, size, mine, field)
+    return await asyncio.to_thread(_touched, mine, masks, size, grid)
+
+
+def _touched(
+    regions: dict[int, pb.Region], masks: dict[int, Mask], size: tuple[int, int], grid: pb.Grid
+) -> bytes:
+    """Which cells the masks of the regions touch, or, without one, the ellipses of their boxes."""
     free = np.zeros(size, np.bool_)
-    for i, region in cues.items():
-        if region.HasField("mask"):
-            free |= await _mask(blobs, tenant, size, region, f"{field}[{i}].mask")
-        else:
-            free |= np.asarray(_layer(region, i, *size, None))[..., 3] > 0
-    parts = np.add.reduceat(free.astype(np.int64), _starts(size[0], grid[0]), axis=0)
-    return bytes((np.add.reduceat(parts, _starts(size[1], grid[1]), axis=1) > 0).astype(np.uint8))
+    for place, region in regions.items():
+        free |= masks[place] if place in masks else np.asarray(_layer(region, place, *size, None))[..., 3] > 0
+    rows, columns = (
+        np.arange(cells) * pixels // cells
+        for cells, pixels in zip((grid.height_cells, grid.width_cells), size, strict=True)
+    )
+    return np.logical_or.reduceat(np.logical_or.reduceat(free, rows, axis=0), columns, axis=1).tobytes()
 
 
 def _on(regions: Sequence[pb.Region], index: int) -> dict[int, pb.Region]:
     """The regions that are cues on the picture `index`, by their places among all."""
     return {i: region for i, region in enumerate(regions) if region.cue and region.reference == index}
-
-
-def _starts(pixels: int, cells: int) -> NDArray[np.int64]:
-    """Where each of the cells along a side begins."""
-    return np.arange(cells) * pixels // cells
 
 
 def draw(picture: Rgba, regions: dict[int, pb.Region], masks: dict[int, Mask] | None = None) -> Rgba:
@@ -162,6 +159,17 @@ def _arrow(pen: ImageDraw.ImageDraw, tail: Point, tip: Point, color: tuple[int, 
 def _marked(upload: Upload, regions: dict[int, pb.Region], masks: dict[int, Mask]) -> Upload:
     data, media_type = encode(draw(decode(upload.data, "image"), regions, masks))
     return replace(upload, data=data, media_type=media_type, stored=None)
+
+
+async def _masks(
+    blobs: Blobs, tenant: str, size: tuple[int, int], regions: dict[int, pb.Region], field: str
+) -> dict[int, Mask]:
+    """The masks that the regions name, by their places."""
+    return {
+        i: await _mask(blobs, tenant, size, region, f"{field}[{i}].mask")
+        for i, region in regions.items()
+        if region.HasField("mask")
+    }
 
 
 async def _mask(blobs: Blobs, tenant: str, size: tuple[int, int], region: pb.Region, field: str) -> Mask:

@@ -126,10 +126,9 @@ class Drawer:
         found = jobs_pb2.RenderReference(image=image.base, latent=latent)
         places = [place for place, upload in enumerate(self.uploads) if upload.index == image.index]
         if places:
-            grid = (job.grid.height_cells, job.grid.width_cells)
             size, regions = (image.size.height, image.size.width), self.options.regions
             found.changeable = await changeable(
-                self.blobs, self.tenant, size, regions, places[0], grid, "options.regions"
+                self.blobs, self.tenant, size, regions, places[0], job.grid, "options.regions"
             )
         return found
 

@@ -134,12 +134,12 @@ class _Call:
     ) -> jobs_pb2.RenderReference:
         image = await store_upload(self.ground.blobs, self.tenant, upload)
         job = encode_job(image, upload.height, upload.width, self.ground.family.base_cells)
-        grid, size = (job.grid.height_cells, job.grid.width_cells), (upload.height, upload.width)
+        size = (upload.height, upload.width)
         return jobs_pb2.RenderReference(
             image=image,
             latent=(await self._run(job, "encode")).encode.latent,
             changeable=await changeable(
-                self.ground.blobs, self.tenant, size, regions, index, grid, "regions"
+                self.ground.blobs, self.tenant, size, regions, index, job.grid, "regions"
             ),
         )
 

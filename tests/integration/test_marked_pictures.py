@@ -89,7 +89,8 @@ async def test_a_mask_of_another_size_is_refused_by_name(bench: Bench):
 
 
 async def cells(bench: Bench, *regions: pb.Region, grid: tuple[int, int] = (4, 4)) -> list[int]:
-    return list(await changeable(bench.blobs, bench.tenant, (64, 64), regions, 0, grid, "regions"))
+    cells = pb.Grid(height_cells=grid[0], width_cells=grid[1])
+    return list(await changeable(bench.blobs, bench.tenant, (64, 64), regions, 0, cells, "regions"))
 
 
 async def test_every_cell_that_a_mask_touches_may_change(bench: Bench):

@@ -27,7 +27,7 @@ def visualizer_loss(
     learner: torch.nn.Module, groups: list[Group], generator: torch.Generator, weights: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
     """Squared error of the velocity, with one time for all pictures of a render, and what naming adds. Also
-    kind's error and the share of objects' cells that were named, to log.
+    each kind's error and the share of objects' cells that were named, to log.
 
     `weights` `[Z]` are those of `channel_weights`.
     """

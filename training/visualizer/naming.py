@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from training.world.assets.concepts import CATALOGUE
 from training.world.assets.sprites import sprite
+from training.world.pixels import paste
 from training.world.scenes.render import box_of
 from training.world.scenes.scene import Scene, members
 from training.world.tasks.sample import CELL, Frame
@@ -52,14 +53,18 @@ def nouns(frame: Frame) -> Tensor:
     if not isinstance(frame.scene, Scene):
         return torch.full((rows * columns,), UNSAID)
     height, width = rows * CELL, columns * CELL
-    seen = np.zeros((height, width), np.int64)
+    seen = np.zeros((height, width, 4), np.float32)
     for item in (each for some in frame.scene.objects for each in members(some, height, width)):
         top, left, side = box_of(item, height, width)
-        shape = sprite(item.concept, item.color, side, item.style)[..., 3] > 0.5
-        y, x = np.nonzero(shape)
-        inside = (y + top >= 0) & (y + top < height) & (x + left >= 0) & (x + left < width)
-        seen[y[inside] + top, x[inside] + left] = NUMBERS[item.concept]
-    cells = seen.reshape(rows, CELL, columns, CELL).swapaxes(1, 2).reshape(rows * columns, CELL**2)
+        shape = sprite(item.concept, item.color, side, item.style)[..., 3:] > 0.5
+        paste(seen, shape * np.array([NUMBERS[item.concept], 0, 0, 1], np.float32), top, left)
+    cells = (
+        seen[..., 0]
+        .astype(np.int64)
+        .reshape(rows, CELL, columns, CELL)
+        .swapaxes(1, 2)
+        .reshape(rows * columns, CELL**2)
+    )
     return torch.tensor([_most(cell) for cell in cells])
 
 
