@@ -25,6 +25,15 @@ class Aim:
     palette: Palette | None = None
 
 
+def aims(
+    grids: Sequence[Grid], originals: Sequence[tuple[Grid, Original]], palettes: Sequence[Palette | None]
+) -> list[Aim]:
+    """Of each picture of a render, from its grid and its palette; a single one may be an edit of references
+    that have its grid."""
+    edited = [original for grid, original in originals if [grid] == list(grids)]
+    return [Aim(grid, edited, palette) for grid, palette in zip(grids, palettes, strict=True)]
+
+
 def steer(
     branches: Sequence[Tensor],
     x: Tensor,

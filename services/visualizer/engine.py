@@ -41,7 +41,7 @@ from wanimage.models.precision import GAIN, ROUNDS, hold_linears
 from wanimage.models.understanding import Understanding, VisionInput
 from wanimage.models.vae import straight
 from wanimage.sampling import SamplerConfig, Trajectory, evaluations, picture_noise
-from wanimage.steering import Aim, steer
+from wanimage.steering import Aim, aims, steer
 from wanimage.weights import Family
 
 UNPROMPTED = 32
@@ -332,14 +332,15 @@ def _conditions(spec: RenderSpec, references: tuple[VisionInput, ...]) -> list[C
 
 
 def _aims(spec: RenderSpec) -> list[Aim]:
-    """Of each picture; those of a series are no edits."""
-    edited = spec.pictures[0].grid if len(spec.pictures) == 1 else None
     originals = [
-        Original(_tokens(each.latents), None if each.changeable is None else each.changeable.flatten())
+        (
+            _grid(each.latents),
+            Original(_tokens(each.latents), None if each.changeable is None else each.changeable.flatten()),
+        )
         for each in spec.references
-        if _grid(each.latents) == edited
     ]
-    return [Aim(each.grid, originals, spec.palette or stated(each.prompt)) for each in spec.pictures]
+    palettes = [spec.palette or stated(each.prompt) for each in spec.pictures]
+    return aims([each.grid for each in spec.pictures], originals, palettes)
 
 
 def _sizes(spec: RenderSpec) -> list[int]:

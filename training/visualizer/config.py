@@ -86,9 +86,14 @@ def paper() -> tuple[VisualizerTraining, ...]:
             model=MotConfig.paper(),
             loop=loop(713_000, 1e-4),
             data=DataConfig(**few, references=600, series=0),
+            naming=0.0,
         ),
-        VisualizerTraining(name="ct", model=MotConfig.paper(), loop=loop(223_000, 1e-4), data=later),
-        VisualizerTraining(name="sft", model=MotConfig.paper(), loop=loop(13_000, 1e-5), data=later),
+        VisualizerTraining(
+            name="ct", model=MotConfig.paper(), loop=loop(223_000, 1e-4), data=later, naming=0.0
+        ),
+        VisualizerTraining(
+            name="sft", model=MotConfig.paper(), loop=loop(13_000, 1e-5), data=later, naming=0.0
+        ),
     )
 
 

@@ -28,7 +28,7 @@ from wanimage.models.mot import Context, Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import Vae, straight
 from wanimage.sampling import SamplerConfig, picture_noise, sample
-from wanimage.steering import Aim, steer
+from wanimage.steering import Aim, aims, steer
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Painter:
             seen = [[frame.draw() for frame in task.references] for task in tasks]
             clean = [encode(self.vae, pictures) for pictures in seen]
             branches = self._branches(tasks, seen, clean, sampler)
-            aims = [_aims(task, latents) for task, latents in zip(tasks, clean, strict=True)]
+            wanted = [_aims(task, latents) for task, latents in zip(tasks, clean, strict=True)]
             x = padded([_noise(task, seed + 100 * i) for i, task in enumerate(tasks)])
 
             def velocity(x: Tensor, t: float) -> Tensor:
                 times = torch.full((len(x),), t)
                 answers = [self.mot.velocity(x, times, context).float() for context in branches]
-                return self._steered(answers, x, t, tasks, aims, sampler)
+                return self._steered(answers, x, t, tasks, wanted, sampler)
 
             largest = max(shot.grid[0] * shot.grid[1] for task in tasks for shot in task.shots)
             latents = sample(velocity, x, sampler, largest)
@@ -69,13 +69,13 @@ class Painter:
         x: Tensor,
         t: float,
         tasks: Sequence[Task],
-        aims: Sequence[list[Aim]],
+        wanted: Sequence[list[Aim]],
         sampler: SamplerConfig,
     ) -> Tensor:
         """The branches' velocities steered picture by picture; tasks without references ignore the third
         branch."""
         out = answers[0].clone()
-        for i, (task, own) in enumerate(zip(tasks, aims, strict=True)):
+        for i, (task, own) in enumerate(zip(tasks, wanted, strict=True)):
             branches, first = answers if task.references else answers[:2], 0
             for aim in own:
                 where = (i, slice(first, first + aim.grid[0] * aim.grid[1]))
@@ -129,14 +129,12 @@ def _noise(task: Task, seed: int) -> Tensor:
 
 
 def _aims(task: Task, latents: Sequence[Tensor]) -> list[Aim]:
-    """Of each picture; those of a series are no edits."""
-    edited = task.shots[0].grid if len(task.shots) == 1 else None
     originals = [
-        Original(clean, _changeable(frame))
+        (frame.grid, Original(clean, _changeable(frame)))
         for clean, frame in zip(latents, task.references, strict=True)
-        if frame.grid == edited
     ]
-    return [Aim(shot.grid, originals, task.palette or stated(shot.prompt)) for shot in task.shots]
+    palettes = [task.palette or stated(shot.prompt) for shot in task.shots]
+    return aims([shot.grid for shot in task.shots], originals, palettes)
 
 
 def _changeable(frame: Frame) -> Tensor | None:
