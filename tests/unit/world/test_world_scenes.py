@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.world.assets.concepts import is_held_out
+from training.world.measuring.verifiers import blur
 from training.world.scenes.caption import caption, parse
 from training.world.scenes.kind import KIND
 from training.world.scenes.relations import KINDS, Relation, Spot, holds, offset
@@ -125,6 +126,20 @@ def test_sides_and_order_are_seen() -> None:
     assert failed(behind, behind) == set()
     assert failed(behind, in_front) == {"relation"}
     assert failed(in_front, behind) == {"relation"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("radius", [0, 2])
+def test_a_strip_tells_which_of_two_is_in_front_sharp_and_soft(seed: int, radius: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = (str(name) for name in rng.choice(["circle", "square", "triangle", "cross"], 2, False))
+    dx, dy = offset(rng, "behind", 0.33, 0.35)
+    behind = SceneObject(first, "yellow", 0.5 + dx, 0.5 + dy, 0.33)
+    before = SceneObject(second, "orange", 0.5, 0.5, 0.35)
+    scene = Scene((behind, before), MEADOW, (Relation("behind", 0, 1),))
+    for shown, right in ((scene, 1.0), (replace(scene, objects=(before, behind), relations=()), 0.0)):
+        picture = blur(render(shown, 128, 128), radius)
+        assert verify(scene, picture).score("relation") == right
 
 
 @pytest.mark.usefixtures("icons")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from training.world.assets.concepts import CATALOGUE, CONCEPTS, SHAPES, STYLES, colorable
-from training.world.assets.sprites import sprite
 from training.world.scenes import grounds
 from training.world.scenes.grounds import MIDDLES
 from training.world.scenes.matching import (
@@ -26,6 +25,7 @@ from training.world.scenes.matching import (
     search,
     templates,
 )
+from training.world.scenes.ordering import Piece, piece_of
 from training.world.scenes.relations import OVERLAPPING
 from training.world.scenes.scene import GROUP_SIZES, Background, ObjectSpec, RelationSpec, Spec
 from wanimage.conditions import PLACES, place_of
@@ -304,12 +304,15 @@ class Reader:
 
     def _draw(self, canvas: Floats, item: ObjectSpec, sight: Sight) -> None:
         """Draw what was found, if anything was."""
-        if not sight.present:
-            return
+        if sight.present:
+            for piece in self.pieces(item, sight):
+                piece.lay(canvas)
+
+    def pieces(self, item: ObjectSpec, sight: Sight) -> list[Piece]:
+        """The sprites that explain what was found."""
         own = sight.concept == item.concept
         key = Key(item.concept, sight.color, sight.style) if own else sight.best
-        for match in sight.members or (sight.match,):
-            _paste(self.view, canvas, match, key)
+        return [piece_of(self.view, match, key) for match in sight.members or (sight.match,)]
 
 
 def place_at(view: View, y: float, x: float) -> str:
@@ -358,16 +361,3 @@ def _box(view: View, match: Match, factor: float) -> tuple[slice, slice]:
     half = factor * match.size * view.unit / 2
     y, x = match.center(view)
     return slice(max(0, round(y - half)), round(y + half)), slice(max(0, round(x - half)), round(x + half))
-
-
-def _paste(view: View, expected: Floats, match: Match, key: Key) -> None:
-    """Draw a sprite where it was found."""
-    side = max(2, 2 * round(match.size * view.unit / 2))
-    y, x = match.center(view)
-    top, left = round(y - side / 2), round(x - side / 2)
-    pixels = sprite(key.concept, key.color, side, key.style).copy()
-    pixels[..., 3] *= 255
-    y0, x0, y1, x1 = max(0, top), max(0, left), min(view.height, top + side), min(view.width, left + side)
-    part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
-    expected[y0:y1, x0:x1] *= 1 - part[..., 3:] / 255
-    expected[y0:y1, x0:x1] += part

@@ -14,6 +14,7 @@ from training.world.assets.concepts import SHAPES
 from training.world.report import Finding, Report
 from training.world.scenes import grounds
 from training.world.scenes.matching import Floats, alike, checked, premultiplied, resized
+from training.world.scenes.ordering import in_order
 from training.world.scenes.relations import Spot, holds
 from training.world.scenes.scene import Background, ObjectSpec, RelationSpec, Scene, Spec
 from training.world.scenes.sighting import EXPLAINED, SIZES, SURROUND, Reader, Sight, place_at
@@ -82,7 +83,8 @@ def _relation_finding(reader: Reader, relation: RelationSpec, seen: list[Sight])
     if passed and relation.kind in ("behind", "in front of"):
         pair = (relation.target, target), (relation.subject, subject)
         back, front = pair if relation.kind == "in front of" else pair[::-1]
-        passed = reader.left(reader.drawn(back, front)) < reader.left(reader.drawn(front, back))
+        ((behind,), (before,)) = (reader.pieces(*each) for each in (back, front))
+        passed = in_order(reader.view, behind, before)
     about = f"{relation.subject.concept} {relation.kind} {relation.target.concept}"
     return Finding("relation", about, passed, "holds" if passed else "does not hold")
 
