@@ -59,36 +59,26 @@ def piece_of(view: View, match: Match, key: Key) -> Piece:
     return Piece(key, round(y - side / 2), round(x - side / 2), side)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Two pieces, the one behind first, where they leave least of a picture open, and how much: a squared
-    error."""
-
-    pieces: tuple[Piece, Piece]
-    error: float
-
-
-def in_order(view: View, back: Piece, front: Piece) -> bool:
+def in_order(view: View, back: Sequence[Piece], front: Sequence[Piece]) -> bool:
     """Whether the picture is explained no worse with `front` before `back` than the other way round; so too
     of two that nowhere hide each other."""
-    return fitted(view, back, front).error <= fitted(view, front, back).error
+    return left_open(view, (*back, *front)) <= left_open(view, (*front, *back))
 
 
-def fitted(view: View, back: Piece, front: Piece) -> Fit:
-    """The two moved and resized, one after the other, as long as that helps."""
-    windows = [_Window.around(view, (back, front), soft) for soft in SOFT]
-    window = min(windows, key=lambda each: each.error((back, front)))
-    best = Fit((back, front), window.error((back, front)))
+def left_open(view: View, laid: tuple[Piece, ...]) -> float:
+    """Squared error around pieces laid in this order, moved and resized in turn for as long as that helps."""
+    window = min((_Window.around(view, laid, soft) for soft in SOFT), key=lambda each: each.error(laid))
+    least = window.error(laid)
     for _ in range(ROUNDS):
-        before = best
-        for at in range(2):
-            for piece in best.pieces[at].moves():
-                trial = (piece, best.pieces[1]) if at == 0 else (best.pieces[0], piece)
-                if (error := window.error(trial)) < best.error:
-                    best = Fit(trial, error)
-        if best is before:
+        before = laid
+        for at in range(len(laid)):
+            for piece in laid[at].moves():
+                trial = (*laid[:at], piece, *laid[at + 1 :])
+                if (error := window.error(trial)) < least:
+                    laid, least = trial, error
+        if laid == before:
             break
-    return best
+    return least
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,7 @@ def _relation_finding(reader: Reader, relation: RelationSpec, seen: list[Sight])
     if passed and relation.kind in ("behind", "in front of"):
         pair = (relation.target, target), (relation.subject, subject)
         back, front = pair if relation.kind == "in front of" else pair[::-1]
-        ((behind,), (before,)) = (reader.pieces(*each) for each in (back, front))
-        passed = in_order(reader.view, behind, before)
+        passed = in_order(reader.view, reader.pieces(*back), reader.pieces(*front))
     about = f"{relation.subject.concept} {relation.kind} {relation.target.concept}"
     return Finding("relation", about, passed, "holds" if passed else "does not hold")
 
