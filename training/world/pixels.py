@@ -9,8 +9,9 @@ Canvas = NDArray[np.float32]
 def canvas_of(pixels: NDArray[np.uint8]) -> Canvas:
     """The canvas of straight uint8 RGBA `[H, W, 4]`."""
     canvas = pixels.astype(np.float32)
-    canvas[..., 3] /= 255
-    canvas[..., :3] *= canvas[..., 3:]
+    alpha = canvas[..., 3]
+    alpha /= 255
+    _scale(canvas, alpha, 3)
     return canvas
 
 
@@ -41,5 +42,12 @@ def paste(canvas: Canvas, part: Canvas, top: int, left: int) -> None:
         return
     part = part[y0 - top : y1 - top, x0 - left : x1 - left]
     view = canvas[y0:y1, x0:x1]
-    view *= 1 - part[..., 3:]
+    _scale(view, 1 - part[..., 3], 4)
     view += part
+
+
+def _scale(canvas: Canvas, by: Canvas, planes: int) -> None:
+    """Multiply the first planes of a canvas `[H, W, 4]` by `[H, W]`, in place: one by one, which takes numpy
+    a third of the time for all at once."""
+    for plane in range(planes):
+        canvas[..., plane] *= by

@@ -11,7 +11,7 @@ from scipy import ndimage
 from training.world.assets.concepts import CATALOGUE, is_held_out
 from training.world.assets.sprites import sprite
 from training.world.kinds import Kind, Pixels
-from training.world.pixels import straight
+from training.world.pixels import planes_of, straight
 from training.world.report import Finding, Report
 from training.world.scenes.caption import noun_phrase
 from training.world.scenes.matching import (
@@ -21,7 +21,6 @@ from training.world.scenes.matching import (
     alike,
     around,
     checked,
-    premultiplied,
     resized,
     search,
     templates,
@@ -176,7 +175,7 @@ def _tinted(sticker: Sticker, cover: Floats) -> Floats:
 
 def verify(sticker: Sticker, image: Pixels) -> Report:
     """Object, colour, style, effect, and the opacity of every pixel against the truth where it was found."""
-    picture = premultiplied(checked(image))
+    picture = planes_of(checked(image))
     solid = picture * (100 / _opacity(picture))
     item = sticker.item
     reader = Reader(solid, Background(), make_spec([item], Background()), strict=True, sizes=_TRIED)

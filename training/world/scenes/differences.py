@@ -5,9 +5,10 @@ from numpy.typing import NDArray
 
 from training.world.kinds import Pixels
 from training.world.pictures.portraits import Portrait, read
+from training.world.pixels import planes_of
 from training.world.report import Finding
 from training.world.scenes import grounds
-from training.world.scenes.matching import checked, premultiplied, resized
+from training.world.scenes.matching import checked, resized
 from training.world.scenes.scene import ObjectSpec, Scene
 from training.world.scenes.sighting import Reader, Sight
 from training.world.scenes.verify import RADII
@@ -51,7 +52,7 @@ def outside_difference(before: Pixels, after: Pixels, edited: Box | NDArray[np.b
     `edited` is a box (x0, y0, x1, y1) in pixels, or a mask `[H, W]` that is true where the edit is; both are
     of the size of `before`. A picture of another size is resized to it first. 0.0 when nothing is outside.
     """
-    old, new = premultiplied(checked(before)), premultiplied(checked(after))
+    old, new = planes_of(checked(before)), planes_of(checked(after))
     height, width = old.shape[:2]
     if new.shape != old.shape:
         new = resized(new, height, width)
@@ -72,7 +73,7 @@ def _named(scene: Scene, name: str) -> ObjectSpec | None:
 
 def _seen(image: Pixels, scene: Scene, name: str) -> Sight:
     """What stands where a scene has an object of that name."""
-    picture = premultiplied(checked(image))
+    picture = planes_of(checked(image))
     ground, _ = grounds.nearest(scene.spec, picture, RADII, weathers=True)
     sights = Reader(picture, ground, scene.spec, strict=True).sights()
     index = next(i for i, item in enumerate(scene.spec.objects) if item.concept == name)

@@ -5,8 +5,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from training.world.pixels import planes_of
 from training.world.scenes import scenery
-from training.world.scenes.matching import Floats, premultiplied, resized
+from training.world.scenes.matching import Floats, resized
 from training.world.scenes.scene import GROUP_SIZES, VARIANTS, WEATHERS, Background, Spec, unit_px
 from wanimage.conditions import COLORS, PLACES, SETTINGS, TIMES
 
@@ -66,7 +67,7 @@ def _class_cells(ground: Background, height: int, width: int) -> Floats:
         scale = min(1.0, _SMALL / min(height, width))
         height, width = round(height * scale), round(width * scale)
     # Not through the caches: a few hundred backgrounds of one size would fill them.
-    return cells(premultiplied(scenery.draw.__wrapped__(ground, height, width)))
+    return cells(planes_of(scenery.draw.__wrapped__(ground, height, width)))
 
 
 def outside(wanted: Spec, height: int, width: int, radii: dict[str, float]) -> Floats:
@@ -93,6 +94,6 @@ def cells(pixels: Floats) -> Floats:
 @lru_cache(maxsize=256)
 def drawn(background: Background, height: int, width: int) -> Floats:
     """A background, premultiplied; cached and read-only."""
-    pixels: NDArray[np.float32] = premultiplied(scenery.draw(background, height, width))
+    pixels: NDArray[np.float32] = planes_of(scenery.draw(background, height, width))
     pixels.setflags(write=False)
     return pixels

@@ -246,13 +246,6 @@ def softened(pixels: Floats, sigma: float, bounded: bool = False) -> Floats:
     return np.tensordot(kernel, down, (1, 1)).transpose(1, 0, 2).astype(np.float32)
 
 
-def premultiplied(image: NDArray[np.uint8]) -> Floats:
-    """Straight uint8 RGBA as premultiplied float32, all four on 0..255."""
-    pixels = image.astype(np.float32)
-    pixels[..., :3] *= pixels[..., 3:] / 255
-    return pixels
-
-
 def checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture itself; raises ValueError when it is not straight RGBA uint8 `[H, W, 4]`."""
     if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:

@@ -17,8 +17,8 @@ def render(scene: Scene, height: int, width: int) -> NDArray[np.uint8]:
     under = scenery.draw(scene.background, height, width)
     if scene.background.kind == "transparent":
         return straight(_composite(scene, np.zeros((height, width, 4), np.float32)))
-    canvas = np.empty((height, width, 4), np.float32)
-    canvas[..., :3], canvas[..., 3] = under[..., :3], 1.0
+    canvas = under.astype(np.float32)
+    canvas[..., 3] = 1.0
     canvas = _composite(scene, canvas)
     canvas[..., 3] = 255
     canvas += 0.5

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.world.assets.concepts import SHAPES
+from training.world.pixels import planes_of
 from training.world.report import Finding, Report
 from training.world.scenes import grounds
-from training.world.scenes.matching import Floats, alike, checked, premultiplied, resized
+from training.world.scenes.matching import Floats, alike, checked, resized
 from training.world.scenes.ordering import in_order
 from training.world.scenes.relations import Spot, holds
 from training.world.scenes.scene import Background, ObjectSpec, RelationSpec, Scene, Spec
@@ -32,7 +33,7 @@ def verify(scene: Scene | Spec, image: NDArray[np.uint8], strict: bool = False) 
     one.
     """
     wanted = scene if isinstance(scene, Spec) else scene.spec
-    picture = premultiplied(checked(image))
+    picture = planes_of(checked(image))
     weathers = strict or wanted.background.weather is not None
     ground, error = grounds.nearest(wanted, picture, RADII, weathers)
     findings = _ground_findings(wanted, ground, error, weathers)

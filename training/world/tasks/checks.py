@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from training.world.kinds import Pixels
+from training.world.pixels import planes_of
 from training.world.report import Finding
 from training.world.scenes.differences import outside_difference, same_identity
-from training.world.scenes.matching import premultiplied
 from training.world.tasks.sample import Sample
 
 CHANGED = 8
@@ -134,7 +134,7 @@ def target_of(sample: Sample, image: Pixels) -> Pixels:
 
 def _difference(a: Pixels, b: Pixels) -> NDArray[np.float32]:
     """Mean difference over the channels, `[H, W]`, 0..255."""
-    difference: NDArray[np.float32] = np.abs(premultiplied(a) - premultiplied(b)).mean(-1)
+    difference: NDArray[np.float32] = np.abs(planes_of(a) - planes_of(b)).mean(-1)
     return difference
 
 
