@@ -45,7 +45,7 @@ class SamplerConfig:
     image_guidance: float = 1.5
     """Pull from no references to the references, at the empty prompt; 1 is neutral; unused without
     references."""
-    renorm: float = 1.0
+    renorm: float = 0.5
     """How far a guided velocity longer than the plain one is shortened to its length: 0 not at all, 1
     fully."""
     shift: float = 1.0

@@ -130,20 +130,11 @@ LETTERED = replace(
     ),
 )  # fmt: skip
 """Every kind, words most of all."""
-SPELLED = replace(
-    LETTERED,
-    sources=(
-        ("core", 0.06), ("scene", 0.09), ("text", 0.48), ("clipart", 0.14), ("sticker", 0.04),
-        ("portrait", 0.08), ("poster", 0.06), ("chart", 0.02), ("screen", 0.02), ("palette", 0.01),
-    ),
-    zooms=((1.0, 0.55), (2.0, 0.35), (3.0, 0.1)),
-)  # fmt: skip
-"""Half words, smaller ones than before."""
 
 
 def nano() -> tuple[VaeTraining, ...]:
     """The shipped size in the report's three stages (here 128 px, mixed sizes, mixed sizes with a critic),
-    and three more for the decoder alone, on what the others leave worst."""
+    and two more for the decoder alone, on what the others leave worst."""
     model = VaeConfig.nano()
     loop = LoopConfig(
         steps=3400, lr=1.5e-3, warmup=100, decay=0.5, weight_decay=0.0, betas=(0.9, 0.95), ema=0.998,
@@ -174,8 +165,7 @@ def nano() -> tuple[VaeTraining, ...]:
         loss=LossConfig(composite=20.0, tint=3.0, divergence=0.0),
     )
     words = replace(lines, name="words", loop=replace(lines.loop, seed=4), data=LETTERED)
-    letters = replace(lines, name="letters", loop=replace(lines.loop, steps=1260, seed=5), data=SPELLED)
-    return base, mixed, critic, lines, words, letters
+    return base, mixed, critic, lines, words
 
 
 def tiny() -> tuple[VaeTraining, ...]:

@@ -138,7 +138,7 @@ def compare(painter: Painter, wanted: Sequence[Row], count: int, out: Path) -> l
     options |= {f"image guidance {g}": replace(base, image_guidance=g) for g in (1.5, 2.0)}
     options |= {f"shift {s}": replace(base, shift=s) for s in (0.7, 1.5, 2.0)}
     options["nothing kept"] = replace(base, keep=False)
-    options["no renorm"] = replace(base, renorm=0.0)
+    options |= {f"renorm {r}": replace(base, renorm=r) for r in (0.0, 0.5, 1.0)}
     results = []
     for name, sampler in options.items():
         started = time.perf_counter()
