@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from training import sharding
 from training.feed import Batch, MicroBatch, in_turn, micro_batches, prefetch
 from training.muon import Muon
+from wanimage.models.precision import by_turns
 
 log = logging.getLogger(__name__)
 
@@ -184,13 +186,15 @@ def autocast(precision: str, device: str = "cpu") -> Any:
 
 def faster_precision(step: Callable[[], object], tries: int = 3) -> str:
     """`bf16` or `fp32`, whichever runs a forward and backward `step` sooner on this machine; logged."""
-    seconds = {"bf16": math.inf, "fp32": math.inf}
-    for precision in seconds:
-        for _ in range(tries):  # the first builds kernels
-            started = time.perf_counter()
-            with autocast(precision):
-                step()
-            seconds[precision] = min(seconds[precision], time.perf_counter() - started)
+
+    def seconds_in(precision: str) -> float:
+        started = time.perf_counter()
+        with autocast(precision):
+            step()
+        return time.perf_counter() - started
+
+    # Of several tries, since the first builds kernels.
+    seconds = by_turns({name: partial(seconds_in, name) for name in ("bf16", "fp32")}, tries)
     best = min(seconds, key=lambda name: seconds[name])
     log.info("precision %s: %s s a step", best, {k: round(v, 2) for k, v in seconds.items()})
     return best

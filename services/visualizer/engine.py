@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ from wanimage.models.allocator import keep_freed_memory
 from wanimage.models.conditioning import Condition, read
 from wanimage.models.layout import Grid
 from wanimage.models.mot import Context, Mot, stack
-from wanimage.models.precision import GAIN, ROUNDS, hold_linears
+from wanimage.models.precision import GAIN, by_turns, hold_linears
 from wanimage.models.understanding import Understanding, VisionInput
 from wanimage.models.vae import straight
 from wanimage.sampling import SamplerConfig, Trajectory, evaluations, picture_noise
@@ -276,15 +276,16 @@ class VisualizerEngine:
             hold_linears(model, torch.bfloat16)
 
     def _choose_precision(self) -> None:
-        """Take the precision that steps a guided base picture sooner on this machine. They are timed by turns
-        and count by their best: beside services that start, one of them alone would be held up."""
+        """Take the precision that steps a guided base picture sooner on this machine."""
         exact = copy.deepcopy((self.understanding.model, self.mot))
         self._turn_to_bf16()
         models = {"fp32": exact, "bf16": (self.understanding.model, self.mot)}
-        seconds = dict.fromkeys(models, math.inf)
-        for precision in (*models,) * ROUNDS:
+
+        def seconds_in(precision: str) -> float:
             self._take(precision, models[precision])
-            seconds[precision] = min(seconds[precision], self._seconds_a_step())
+            return self._seconds_a_step()
+
+        seconds = by_turns({precision: partial(seconds_in, precision) for precision in models})
         best = "fp32" if seconds["fp32"] <= GAIN * seconds["bf16"] else "bf16"
         self._take(best, models[best])
         log.info("precision %s: %s ms a step", self.precision, {k: 1e3 * v for k, v in seconds.items()})

@@ -22,6 +22,7 @@ from torch import Tensor
 from training.keeping import made_once
 from training.visualizer.naming import nouns
 from training.visualizer.tasks import Task
+from training.world.pixels import cells_of
 from training.world.scenes.render import render
 from training.world.scenes.scene import Scene
 from training.world.tasks.sample import CELL, Frame
@@ -131,7 +132,7 @@ def emphasised(frame: Frame, picture: np.ndarray, before: np.ndarray | None, wei
         empty = render(Scene((), frame.scene.background), *picture.shape[:2])
         lively = difference(picture, empty) > CHANGED
     else:
-        lively = _cells(picture.astype(np.float32)).std(axis=1).mean(axis=-1) > LIVELY
+        lively = cells_of(picture.astype(np.float32), CELL).std(axis=1).mean(axis=-1) > LIVELY
     if before is not None and before.shape == picture.shape:
         differs = difference(picture, before) > CHANGED
         if differs.mean() < MOST_CHANGED:
@@ -141,14 +142,8 @@ def emphasised(frame: Frame, picture: np.ndarray, before: np.ndarray | None, wei
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Mean absolute difference of each cell, `[gh * gw]`."""
-    found: np.ndarray = _cells(np.abs(a.astype(np.float32) - b)).mean(axis=(1, 2))
+    found: np.ndarray = cells_of(np.abs(a.astype(np.float32) - b), CELL).mean(axis=(1, 2))
     return found
-
-
-def _cells(picture: np.ndarray) -> np.ndarray:
-    """`[gh * gw, 256, planes]`."""
-    rows, columns = picture.shape[0] // CELL, picture.shape[1] // CELL
-    return picture.reshape(rows, CELL, columns, CELL, -1).swapaxes(1, 2).reshape(rows * columns, CELL**2, -1)
 
 
 def save(groups: dict[str, list[Drawn]], path: Path) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from training.world.assets.concepts import CATALOGUE
 from training.world.assets.sprites import sprite
-from training.world.pixels import paste
+from training.world.pixels import cells_of, paste
 from training.world.scenes.render import box_of
 from training.world.scenes.scene import Scene, members
 from training.world.tasks.sample import CELL, Frame
@@ -58,14 +58,7 @@ def nouns(frame: Frame) -> Tensor:
         top, left, side = box_of(item, height, width)
         shape = sprite(item.concept, item.color, side, item.style)[..., 3:] > 0.5
         paste(seen, shape * np.array([NUMBERS[item.concept], 0, 0, 1], np.float32), top, left)
-    cells = (
-        seen[..., 0]
-        .astype(np.int64)
-        .reshape(rows, CELL, columns, CELL)
-        .swapaxes(1, 2)
-        .reshape(rows * columns, CELL**2)
-    )
-    return torch.tensor([_most(cell) for cell in cells])
+    return torch.tensor([_most(cell) for cell in cells_of(seen[..., :1].astype(np.int64), CELL)])
 
 
 def _most(cell: np.ndarray) -> int:

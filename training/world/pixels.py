@@ -1,5 +1,7 @@
 """Pixels on their way to a picture: a canvas is premultiplied float32 RGBA, colour 0..255 and alpha 0..1."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,12 @@ def paste(canvas: Canvas, part: Canvas, top: int, left: int) -> None:
     view = canvas[y0:y1, x0:x1]
     _scale(view, 1 - part[..., 3], 4)
     view += part
+
+
+def cells_of(pixels: NDArray[Any], side: int) -> NDArray[Any]:
+    """A picture `[H, W, planes]` cut into squares, row by row: `[cells, side * side, planes]`."""
+    rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
+    return pixels.reshape(rows, side, columns, side, -1).swapaxes(1, 2).reshape(rows * columns, side**2, -1)
 
 
 def _scale(canvas: Canvas, by: Canvas, planes: int) -> None:

@@ -6,12 +6,15 @@ faster, elsewhere it is slower. Weights stay float32 either way.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Name = TypeVar("Name", bound=Hashable)
 ROUNDS = 3
 """How often each is timed."""
 GAIN = 1.25
@@ -19,13 +22,21 @@ GAIN = 1.25
 starts."""
 
 
+def by_turns(timed: Mapping[Name, Callable[[], float]], rounds: int = ROUNDS) -> dict[Name, float]:
+    """The least seconds of each of several ways, timed by turns: beside services that start, one of them
+    alone would be held up."""
+    seconds = dict.fromkeys(timed, math.inf)
+    for _ in range(rounds):
+        for name, time_once in timed.items():
+            seconds[name] = min(seconds[name], time_once())
+    return seconds
+
+
 def faster_dtype(work: Callable[[], object]) -> torch.dtype:
     """torch.bfloat16 when autocast makes `work` clearly faster here, else torch.float32. Runs `work` eight
-    times, by turns: beside services that start, one of the two alone would be held up."""
-    seconds = dict.fromkeys((torch.float32, torch.bfloat16), math.inf)
-    for _ in range(ROUNDS + 1):  # the first one only warms up
-        for dtype in seconds:
-            seconds[dtype] = min(seconds[dtype], _seconds(work, dtype))
+    times."""
+    timed = {dtype: partial(_seconds, work, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    seconds = by_turns(timed, ROUNDS + 1)  # the first one only warms up
     return torch.bfloat16 if seconds[torch.float32] > GAIN * seconds[torch.bfloat16] else torch.float32
 
 

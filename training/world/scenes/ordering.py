@@ -44,12 +44,14 @@ class Piece:
         steps = [self.moved(*by) for by in ((1, 0), (-1, 0), (0, 1), (0, -1))]
         return steps + [self.grown(by) for by in (1, -1) if self.side + 2 * by > 2]
 
-    def lay(self, canvas: Floats) -> None:
-        """Draw it over premultiplied planes `[H, W, 4]`, all 0..255, in place."""
-        part = sprite(self.key.concept, self.key.color, self.side, self.key.style)
-        canvas[..., 3] /= 255
-        paste(canvas, part, self.top, self.left)
-        canvas[..., 3] *= 255
+
+def lay(pieces: Sequence[Piece], planes: Floats) -> None:
+    """Draw pieces in order over premultiplied planes `[H, W, 4]`, all 0..255, in place."""
+    planes[..., 3] /= 255
+    for piece in pieces:
+        key = piece.key
+        paste(planes, sprite(key.concept, key.color, piece.side, key.style), piece.top, piece.left)
+    planes[..., 3] *= 255
 
 
 def piece_of(view: View, match: Match, key: Key) -> Piece:
@@ -67,14 +69,14 @@ def in_order(view: View, back: Sequence[Piece], front: Sequence[Piece]) -> bool:
 
 def left_open(view: View, laid: tuple[Piece, ...]) -> float:
     """Squared error around pieces laid in this order, moved and resized in turn for as long as that helps."""
-    window = min((_Window.around(view, laid, soft) for soft in SOFT), key=lambda each: each.error(laid))
-    least = window.error(laid)
+    window = _Window.around(view, laid)
+    least, soft = min((window.error(laid, each), each) for each in SOFT)
     for _ in range(ROUNDS):
         before = laid
         for at in range(len(laid)):
             for piece in laid[at].moves():
                 trial = (*laid[:at], piece, *laid[at + 1 :])
-                if (error := window.error(trial)) < least:
+                if (error := window.error(trial, soft)) < least:
                     laid, least = trial, error
         if laid == before:
             break
@@ -89,20 +91,20 @@ class _Window:
     ground: Floats
     top: int
     left: int
-    sigma: float
+    pixel: float
+    """Of a picture of 128, in pixels of this one."""
 
     @classmethod
-    def around(cls, view: View, pieces: Sequence[Piece], soft: float) -> "_Window":
+    def around(cls, view: View, pieces: Sequence[Piece]) -> "_Window":
         reach = round(REACH * max(piece.side for piece in pieces))
         top = max(0, min(piece.top for piece in pieces) - reach)
         left = max(0, min(piece.left for piece in pieces) - reach)
         bottom = max(piece.top + piece.side for piece in pieces) + reach
         right = max(piece.left + piece.side for piece in pieces) + reach
         box = slice(top, bottom), slice(left, right)
-        return cls(view.picture[box], view.ground[box], top, left, soft * view.unit / 128)
+        return cls(view.picture[box], view.ground[box], top, left, view.unit / 128)
 
-    def error(self, pieces: Sequence[Piece]) -> float:
-        canvas = self.ground.copy()
-        for piece in pieces:
-            piece.moved(-self.top, -self.left).lay(canvas)
-        return float(np.square(gaussian_filter(canvas, (self.sigma, self.sigma, 0)) - self.seen).sum())
+    def error(self, pieces: Sequence[Piece], soft: float) -> float:
+        laid, sigma = self.ground.copy(), soft * self.pixel
+        lay([piece.moved(-self.top, -self.left) for piece in pieces], laid)
+        return float(np.square(gaussian_filter(laid, (sigma, sigma, 0)) - self.seen).sum())

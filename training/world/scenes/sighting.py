@@ -25,7 +25,7 @@ from training.world.scenes.matching import (
     search,
     templates,
 )
-from training.world.scenes.ordering import Piece, piece_of
+from training.world.scenes.ordering import Piece, lay, piece_of
 from training.world.scenes.relations import OVERLAPPING
 from training.world.scenes.scene import GROUP_SIZES, Background, ObjectSpec, RelationSpec, Spec
 from wanimage.conditions import PLACES, place_of
@@ -101,13 +101,9 @@ class Reader:
                 seen = self._read()
         return seen
 
-    def left(self, canvas: Floats) -> float:
-        """What an expected picture does not explain."""
-        return float(np.abs(canvas - self.picture).sum())
-
-    def drawn(self, *pairs: tuple[ObjectSpec, Sight], on: Floats | None = None) -> Floats:
-        """The background, or something else, with some objects, in order."""
-        canvas = (self.view.ground if on is None else on).copy()
+    def _drawn(self, ground: Floats, *pairs: tuple[ObjectSpec, Sight]) -> Floats:
+        """A background with some objects, in order."""
+        canvas = ground.copy()
         for item, sight in pairs:
             self._draw(canvas, item, sight)
         return canvas
@@ -271,13 +267,13 @@ class Reader:
         return {index(back): first, index(front): second}
 
     def _unread(self, view: View, *pair: tuple[ObjectSpec, Sight]) -> float:
-        orders = (pair, pair[::-1])
-        return min(self.left(self.drawn(*order, on=view.ground)) for order in orders)
+        drawn = (self._drawn(view.ground, *order) for order in (pair, pair[::-1]))
+        return min(float(np.abs(canvas - self.picture).sum()) for canvas in drawn)
 
     def _back_first(self, view: View, back: ObjectSpec, front: ObjectSpec) -> tuple[Sight, Sight]:
         """The one behind, the one before it, and the first again without what hides it."""
         first = self._look(view, back)
-        under = self.drawn((back, first), on=view.ground)
+        under = self._drawn(view.ground, (back, first))
         second = self._look(View(self.picture, under), front)
         return self._again(self._without(front, second, under), view.ground, first, back), second
 
@@ -285,7 +281,7 @@ class Reader:
         """The one before, the one behind in what is left, and both again, each with the other explained."""
         second = self._look(view, front)
         first = self._look(View(self._without(front, second, view.ground), view.ground), back)
-        under = self.drawn((back, first), on=view.ground)
+        under = self._drawn(view.ground, (back, first))
         second = self._again(self.picture, under, second, front)
         return self._again(self._without(front, second, under), view.ground, first, back), second
 
@@ -305,8 +301,7 @@ class Reader:
     def _draw(self, canvas: Floats, item: ObjectSpec, sight: Sight) -> None:
         """Draw what was found, if anything was."""
         if sight.present:
-            for piece in self.pieces(item, sight):
-                piece.lay(canvas)
+            lay(self.pieces(item, sight), canvas)
 
     def pieces(self, item: ObjectSpec, sight: Sight) -> list[Piece]:
         """The sprites that explain what was found."""
