@@ -109,7 +109,7 @@ async def measure(folder: Path, seconds: float, seed: int) -> dict[str, object]:
                 await bus.jetstream.purge_stream("JOBS")
                 jobs = Jobs(bus)
                 prompts = PromptLimit.load(family.path / "understanding")
-                drawing = RenderWorker(loop, blobs, family, prompts)
+                drawing = RenderWorker(loop, blobs, family, prompts, jobs)
                 cost = lambda job: pixel_steps(job.render)  # noqa: E731
                 async with worker.Worker(
                     jobs, "render", family=family.digest, slots=SLOTS, cost=cost, drain_seconds=0

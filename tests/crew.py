@@ -1,4 +1,4 @@
-"""A toy run of the training loop, for one process (imported) or several (`torchrun -m tests.crew FOLDER`).
+"""A toy run of the training loop, for one process (imported) or several (`torchrun -m -- tests.crew FOLDER`).
 
 Its module has what makes shards hard: rows that two processes cannot halve, a frozen part, weights under two
 names, and a part that some micro-batches, and some whole steps, do not reach.
@@ -101,10 +101,10 @@ def run(config: LoopConfig, folder: Path) -> None:
 
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a module on two processes of this machine, a thread each."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*command, *arguments],
+        [*command, "-m", "--", *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Where a step is computed: on one process, or on several that `torchrun` started (FSDP2, gloo or NCCL).
 
-    torchrun --nproc-per-node 2 -m training.understanding --stage uct --out runs/nano/understanding
+    torchrun --nproc-per-node 2 -m -- training.understanding --stage uct --out runs/nano/understanding
 
 What is unusual here: a stage's loss reaches into its module instead of calling it, so the call of the loss is
 what FSDP takes for the forward pass, and all of the module is one unit: weights and gradients are whole on

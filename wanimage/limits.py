@@ -26,6 +26,8 @@ MIN_REFINED, MAX_REFINED = 2048, 4096
 """Long edge of a refined picture, pixels."""
 MAX_SEED = 2**53 - 1
 """Largest seed that JSON carries exactly."""
+MAX_STEPS = 100
+"""Of denoising."""
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -73,6 +75,15 @@ def check_options(options: pb.TurnOptions, field: str = "options") -> None:
     if options.HasField("temperature"):
         check_range(options.temperature, 0, 2, f"{field}.temperature")
     check_format(options.format, options.background, f"{field}.format")
+    if options.HasField("decode_every"):
+        check_decode_every(options.decode_every, options.previews, f"{field}.decode_every")
+
+
+def check_decode_every(steps: int, previews: bool, field: str) -> None:
+    """Steps between previews that are decoded in full, where there are previews."""
+    check_range(steps, 1, MAX_STEPS, field)
+    if not previews:
+        raise InvalidInput(field, "given without previews", "set previews, too, or leave it out")
 
 
 def check_enhance(enhance: pb.EnhanceOptions, field: str) -> None:
@@ -184,7 +195,7 @@ def check_sampling(sampling: pb.SamplingOptions, field: str) -> None:
     """Seed, steps, guidance and shift within their ranges; absent ones are fine."""
     ranges = {
         "seed": (0, MAX_SEED),
-        "steps": (1, 100),
+        "steps": (1, MAX_STEPS),
         "guidance_scale": (1, 20),
         "image_guidance_scale": (1, 10),
         "shift": (0.1, 10),

@@ -50,6 +50,7 @@ class Drawer:
             previews=self.options.previews,
             palette=self.options.palette,
             background=self.options.background,
+            decode_every=self.options.decode_every,
         )
 
         async def relay(progress: jobs_pb2.JobProgress) -> None:

@@ -22,7 +22,7 @@ async def open_worker(ground: serve.Ground) -> AsyncIterator[Sequence[serve.Work
     loop = StepLoop(engine)
     loop.start()
     prompts = PromptLimit.load(ground.family.path / "understanding")
-    worker = RenderWorker(loop, ground.blobs, ground.family, prompts)
+    worker = RenderWorker(loop, ground.blobs, ground.family, prompts, ground.jobs)
     try:
         yield [serve.Work("render", worker.render, SLOTS, cost=lambda job: pixel_steps(job.render))]
     finally:

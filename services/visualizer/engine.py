@@ -1,4 +1,4 @@
-"""The visualizer's model behind four verbs: `prepare`, `step`, `preview`, `finish`. Knows neither gRPC nor
+"""The visualizer's model behind its verbs: `prepare`, `step`, `preview`, `estimate`, `finish`. Knows neither gRPC nor
 the bus.
 
 A render is prepared once (the frozen understanding branch reads prompts and references, clean references
@@ -176,8 +176,13 @@ class VisualizerEngine:
 
         Before the first step that is a plain grey.
         """
+        return [self._rough(latents) for latents in self.estimate(state)]
+
+    def estimate(self, state: RenderState) -> list[Tensor]:
+        """Latents of the pictures as they are expected to end, `[Z, gh, gw]` each; zeros before the first
+        step."""
         clean = torch.zeros_like(state.path.x) if state.path.clean is None else state.path.clean
-        return [self._rough(latents) for latents in _pictures(clean, state.spec)]
+        return [latents.contiguous() for latents in _pictures(clean, state.spec)]
 
     def finish(self, state: RenderState) -> list[Tensor]:
         """Latents of the pictures, float32 `[Z, gh, gw]` each. The render must be done."""

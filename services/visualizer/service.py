@@ -76,6 +76,8 @@ def check_request(
         prompts.check(prompt, f"prompts[{index}]")  # again: conditions may have made it too long
     limits.check_sampling(request.sampling, "sampling")
     limits.check_format(request.format, request.background, "format")
+    if request.HasField("decode_every"):
+        limits.check_decode_every(request.decode_every, request.previews, "decode_every")
     return limits.grid_for(hint, family.base_cells, family.max_cells, "size")
 
 
@@ -182,6 +184,7 @@ def render_job(
         previews=request.previews,
         palette=request.palette,
         background=request.background,
+        decode_every=request.decode_every,
     )
 
 

@@ -5,20 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from services.visualizer.engine import PictureSpec, Reference, RenderSpec
-from services.visualizer.previews import encode_previews
+from services.visualizer.previews import Decoded, encode_previews
 from services.visualizer.steploop import StepLoop
 from wanimage import images, metrics, spans
 from wanimage.blobs import Blobs
 from wanimage.coloring import meant
 from wanimage.errors import InvalidInput
 from wanimage.images import Rgba
+from wanimage.jobs import Jobs
 from wanimage.latents import get_latent, put_latent
 from wanimage.limits import (
     MAX_INPUT_IMAGES,
     MAX_OUTPUT_IMAGES,
     MAX_SEED,
+    MAX_STEPS,
     check_background,
     check_grid,
     check_palette,
@@ -65,6 +68,8 @@ class RenderWorker:
     blobs: Blobs
     family: Family
     prompts: PromptLimit
+    jobs: Jobs
+    """For previews that the VAE's service decodes."""
 
     async def render(self, taken: TakenJob) -> jobs_pb2.RenderResult:
         """Draw a job's pictures. Raises InvalidInput, NotFound, DataLoss, FamilyMismatch, Unavailable.
@@ -73,6 +78,31 @@ class RenderWorker:
         """
         job = taken.job.render
         spec = await self._spec(taken.tenant, job)
+        cost = {spans.PIXEL_STEPS: pixel_steps(job)}
+        with spans.generation("generate_content", self.family.digest, "image", **cost):
+            latents = await self._denoised(taken, spec)
+        metrics.PIXEL_STEPS.labels(metrics.tenant(taken.tenant)).inc(pixel_steps(job))
+        stored = [
+            await put_latent(self.blobs, taken.tenant, latent.numpy(), self.family.digest)
+            for latent in latents
+        ]
+        return jobs_pb2.RenderResult(latents=stored, steps=spec.sampler.steps, pixel_steps=pixel_steps(job))
+
+    async def _denoised(self, taken: TakenJob, spec: RenderSpec) -> list[Tensor]:
+        """The latents of a job's pictures; tells of steps and shows previews on the way."""
+        job = taken.job.render
+        if job.decode_every:
+            decoded = Decoded(taken, self.jobs, self.blobs, self.family.digest)
+            try:
+                return await self.loop.render(
+                    spec,
+                    decoded.on_step,
+                    tenant=taken.tenant,
+                    previews=job.previews,
+                    decode_every=job.decode_every,
+                )
+            finally:
+                decoded.stop()
         reporter = Reporter(taken)
 
         def on_step(step: int, steps: int, previews: Sequence[Rgba]) -> None:
@@ -80,15 +110,7 @@ class RenderWorker:
                 lambda: jobs_pb2.JobProgress(step=step, steps=steps, previews=encode_previews(previews))
             )
 
-        cost = {spans.PIXEL_STEPS: pixel_steps(job)}
-        with spans.generation("generate_content", self.family.digest, "image", **cost):
-            latents = await self.loop.render(spec, on_step, tenant=taken.tenant, previews=job.previews)
-        metrics.PIXEL_STEPS.labels(metrics.tenant(taken.tenant)).inc(pixel_steps(job))
-        stored = [
-            await put_latent(self.blobs, taken.tenant, latent.numpy(), self.family.digest)
-            for latent in latents
-        ]
-        return jobs_pb2.RenderResult(latents=stored, steps=spec.sampler.steps, pixel_steps=pixel_steps(job))
+        return await self.loop.render(spec, on_step, tenant=taken.tenant, previews=job.previews)
 
     async def _spec(self, tenant: str, job: jobs_pb2.RenderJob) -> RenderSpec:
         """The job as the engine takes it; checked again, since a job may come from anybody on the bus."""
@@ -97,6 +119,7 @@ class RenderWorker:
         check_range(len(job.references), 0, MAX_INPUT_IMAGES, "render.references")
         check_palette(job.palette, "render.palette")
         check_background(job.background, "render.background")
+        check_range(job.decode_every, 0, MAX_STEPS, "render.decode_every")
         pictures = []
         for index, picture in enumerate(job.pictures):
             name = f"render.pictures[{index}]"

@@ -71,7 +71,7 @@ _PAYLOADS: list[Message] = [
     jobs.EnhanceJob(task=jobs.TASK_TEXT_TO_IMAGE, prompt="a fox", references=[PICTURE_REF], image_count=1),
     jobs.RenderJob(
         pictures=[jobs.RenderPicture(prompt=name, grid=GRID, seed=7) for name in ("a fox", "an owl")],
-        references=[REFERENCE], sampling=SAMPLING, previews=True,
+        references=[REFERENCE], sampling=SAMPLING, previews=True, decode_every=3,
     ),
     jobs.RenderJob(pictures=[jobs.RenderPicture(prompt="a fox", grid=GRID)]),
     jobs.EncodeJob(image=PICTURE_REF, grid=GRID),

@@ -96,7 +96,7 @@ def ground() -> Ground:
     return Ground(
         blobs,
         VaeWorker(engine, blobs, SimpleNamespace(run=at_once)),  # type: ignore[arg-type]
-        RenderWorker(None, blobs, family, prompts),  # type: ignore[arg-type]
+        RenderWorker(None, blobs, family, prompts, None),  # type: ignore[arg-type]
         RefineWorker(None, blobs, family, prompts),  # type: ignore[arg-type]
         Intake(None, None, blobs, family, vocabulary),  # type: ignore[arg-type]
         window,

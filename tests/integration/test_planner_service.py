@@ -326,6 +326,8 @@ BAD = {
         "options.palette.colors",
     ),
     "13 pictures": (asking(image_count=13), "options.image_count"),
+    "decoded previews without previews": (asking(decode_every=2), "options.decode_every"),
+    "decoded previews every 101 steps": (asking(decode_every=101, previews=True), "options.decode_every"),
 }
 
 

@@ -37,12 +37,15 @@ class Gate:
 
     steps: int = 0
     """Steps begun."""
+    _left: int = 0
     _open: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._open.set()
 
-    def close(self) -> None:
+    def close(self, after: int = 0) -> None:
+        """Let so many more steps through."""
+        self._left = after
         self._open.clear()
 
     def open(self) -> None:
@@ -51,6 +54,9 @@ class Gate:
     def pass_through(self) -> None:
         """Called on the engine thread."""
         self.steps += 1
+        if self._left > 0:
+            self._left -= 1
+            return
         assert self._open.wait(60), "a test left the gate closed"
 
 
@@ -121,6 +127,33 @@ async def test_a_prompt_becomes_progress_and_then_a_picture(
     assert output.usage.images == 1
     assert output.usage.pixel_steps == 128 * 128 * STEPS
     assert {"queue", "render", "decode"} <= set(output.usage.stage_seconds)
+
+
+async def test_previews_are_decoded_in_full_where_that_is_asked_for(
+    stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate
+) -> None:
+    rough = await first_preview(stub, gate, request("a large fox in the center", seed=12, previews=True))
+    wanted = request("a large fox in the center", seed=12, previews=True, decode_every=1)
+    decoded = await first_preview(stub, gate, wanted)
+
+    assert decoded.shape == rough.shape == (128, 128, 4)
+    assert not np.array_equal(decoded, rough)
+
+
+async def first_preview(
+    stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate, wanted: visualizer_pb2.RenderRequest
+) -> images.Rgba:
+    """What is shown of the first step, while the second waits."""
+    gate.close(after=1)
+    shown = []
+    try:
+        async for response in stub.Render(wanted, timeout=SECONDS):
+            shown += [each.png for each in response.progress.previews]
+            if shown:
+                gate.open()
+    finally:
+        gate.open()
+    return images.decode(shown[0], "preview")
 
 
 async def test_an_equal_request_is_answered_without_work(

@@ -63,8 +63,10 @@ class CountingEngine:
     def preview(self, state: State) -> list[np.ndarray]:
         return [np.zeros((16, 16, 4), np.uint8)]
 
-    def finish(self, state: State) -> list[torch.Tensor]:
+    def estimate(self, state: State) -> list[torch.Tensor]:
         return [torch.full((48, 1, 1), float(state.step))]
+
+    finish = estimate
 
 
 @pytest.fixture
@@ -98,6 +100,25 @@ async def test_a_late_render_joins_between_two_steps(loop: StepLoop, engine: Cou
     await asyncio.gather(first, second)
 
     assert engine.companies == [["first"], ["first", "second"], ["first", "second"], ["second"]]
+
+
+async def test_estimates_are_looked_at_every_so_many_steps_but_not_at_the_end(
+    loop: StepLoop, engine: CountingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engineloop, "TELL_SECONDS", 0.0)
+    engine.permits.release(10)
+    told: list[tuple[int, list[float]]] = []
+    spec = RenderSpec(
+        pictures=(PictureSpec(prompt="", grid=(1, 1), seed=0),), sampler=SamplerConfig(steps=6)
+    )
+    await loop.render(
+        spec,
+        lambda step, steps, seen: told.append((step, [float(each[0, 0, 0]) for each in seen])),
+        previews=True,
+        decode_every=2,
+    )
+
+    assert told == [(1, []), (2, [2.0]), (3, []), (4, [4.0]), (5, []), (6, [])]
 
 
 async def test_a_render_waits_while_there_is_no_room(loop: StepLoop, engine: CountingEngine) -> None:

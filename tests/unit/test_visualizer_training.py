@@ -28,6 +28,7 @@ from training.visualizer.tasks import (
     text_to_image,
 )  # fmt: skip
 from training.world.assets import sprites as assets
+from training.world.assets.concepts import STYLES
 from training.world.scenes.rich import in_rich_split
 from training.world.scenes.scene import Background, Scene, SceneObject
 from training.world.tasks.sample import Frame
@@ -70,8 +71,16 @@ def test_kinds_are_asked_for_by_share_and_on_the_grid_they_need():
     assert {task.shots[0].grid for task in fine} == {(16, 16)}
 
 
-def test_training_scenes_stay_in_their_split():
-    for task in many(text_to_image):
+def test_crowds_teach_more_drawings_than_other_scenes():
+    crowds = many(lambda rng: text_to_image(rng, kinds={"crowd": 1.0}), 10)
+    assert all(len(task.shots[0].scene.objects) >= 3 for task in crowds)
+    rich = many(lambda rng: text_to_image(rng, kinds={"rich": 1.0}))
+    assert len({item.style for task in rich for item in task.shots[0].scene.objects}) == len(STYLES)
+
+
+@pytest.mark.parametrize("kinds", [SHARES.kinds, {"rich": 1.0}, {"crowd": 1.0}])
+def test_training_scenes_stay_in_their_split(kinds):
+    for task in many(lambda rng: text_to_image(rng, kinds=kinds)):
         scene = task.shots[0].scene
         assert not isinstance(scene, Scene) or in_rich_split(scene, "train")
 
@@ -109,6 +118,8 @@ def test_batches_depend_on_the_step_alone(batches):
     assert [g.name for g in batches.batch_at(4)] == ["single", "references"]
     assert [g.name for g in batches.batch_at(5)] == ["single", "fine"]
     assert [g.name for g in batches.batch_at(7)] == ["single", "series", "wide"]
+    alone = replace(batches, config=replace(batches.config, turns=("alone",)))
+    assert [g.name for g in alone.batch_at(4)] == ["single"]
 
 
 def test_many_rows_are_cut_where_least_is_padded():

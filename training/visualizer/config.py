@@ -1,7 +1,7 @@
 """What a visualizer run is: stages of model, optimiser and data, at the sizes that exist (report 4.2).
 
 Pre-training learns to draw from words, and after pictures, on the base grid; continual pre-training adds
-finer and longer grids and series; fine-tuning takes what the VAE itself shows well, at a lower rate.
+finer and longer grids and series, and then the whole catalogue; fine-tuning takes what the VAE itself shows well, at a lower rate.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from training.loop import LoopConfig
 from training.visualizer.data import DataConfig
+from training.visualizer.tasks import Shares
 from wanimage.models.mot import MotConfig
 
 
@@ -24,6 +25,10 @@ class VisualizerTraining:
     data: DataConfig = field(default_factory=DataConfig)
     naming: float = 0.1
     """What a nat of the cells' nouns costs beside the flow-matching loss (`naming.py`); 0 does not ask."""
+
+
+_BREADTH = {"core": 0.1, "rich": 0.32, "crowd": 0.46, "sticker": 0.05, "portrait": 0.04, "palette": 0.03}
+"""Shares of kinds where the whole catalogue is learned: 1,800 drawings, each to be seen some hundred times."""
 
 
 def nano() -> tuple[VisualizerTraining, ...]:
@@ -43,6 +48,21 @@ def nano() -> tuple[VisualizerTraining, ...]:
             model=MotConfig.nano(),
             loop=loop(4200, 1e-3, decay=0.6),
             data=DataConfig(singles=36, references=14, fine=2, distinct_steps=640),
+        ),
+        VisualizerTraining(
+            name="breadth",
+            model=MotConfig.nano(),
+            loop=loop(900, 1e-3, decay=0.6, accumulate=2),
+            data=DataConfig(
+                singles=24,
+                references=6,
+                wide=3,
+                series=1,
+                turns=("references", "references", "alone", "alone", "series", "series", "alone", "alone"),
+                shares=Shares(kinds=_BREADTH),
+                distinct_steps=1800,
+                seed=2,
+            ),
         ),
         VisualizerTraining(
             name="sft",

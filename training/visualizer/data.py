@@ -58,7 +58,8 @@ class DataConfig:
     series: int = 2
     """Series, one step in four."""
     turns: tuple[str, ...] = TURNS
-    """What stands beside the base pictures, step by step; `series` with pictures of other aspects."""
+    """What stands beside the base pictures, step by step: `references`, `fine`, `series` with pictures of
+    other aspects, or nothing, `alone`."""
     shares: Shares = field(default_factory=Shares)
     least_db: float = 0.0
     """Only what the VAE itself shows at least so well, dB; 0 takes all. SFT's curation (report 4.2.3)."""
@@ -126,7 +127,7 @@ class Batches:
         elif turn == "series":
             groups["series"] = [series(rng, names=shares.series) for _ in range(config.series)]
             groups["wide"] = [wide(rng) for _ in range(config.wide)]
-        else:
+        elif turn == "references":
             some = range(config.references)
             groups["references"] = [after_references(rng, names=shares.edits) for _ in some]
         return {name: tasks for name, tasks in groups.items() if tasks}

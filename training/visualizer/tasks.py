@@ -8,14 +8,16 @@ all its pictures, and a picture after a reference must choose as the reference d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 
 import numpy as np
 
 from training.world.assets.concepts import CONCEPTS
 from training.world.dialogues.talk import Talk
 from training.world.scenes.caption import caption
+from training.world.scenes.rich import sample_rich_scene
 from training.world.scenes.sample import pick, sample_background, sample_scene, visible
 from training.world.scenes.scene import Background, Scene
 from training.world.tasks import sample_task
@@ -65,8 +67,8 @@ class Shares:
     """How often each kind of picture and each task is asked for, by name; letters more than their share."""
 
     kinds: dict[str, float] = field(default_factory=_plain_kinds)
-    """Kinds that the base grid shows; `core` are scenes of the 99 nouns in flat style, `scene` are half of
-    them of all that scenes can be."""
+    """Kinds that the base grid shows; `core` are scenes of the 99 nouns in flat style, `rich` those of all that
+    scenes can be, `crowd` the same with more things in them, `scene` half core and half rich."""
     fine_kinds: dict[str, float] = field(default_factory=_fine_kinds)
     """Kinds that need `DETAIL` times more cells a side."""
     edits: dict[str, float] = field(default_factory=_edits)
@@ -82,6 +84,11 @@ class Shares:
 
 
 SHARES = Shares()
+_SCENES: dict[str, Callable[..., Scene]] = {
+    "core": sample_scene,
+    "rich": sample_rich_scene,
+    "crowd": partial(sample_rich_scene, crowded=True),
+}
 
 
 @dataclass(frozen=True)
@@ -105,9 +112,9 @@ def text_to_image(
 ) -> Task:
     """A single picture of one of the kinds, by share; the grid is `DETAIL` times finer where it must be."""
     name = Talk(rng, split).weighted(dict(kinds))
-    core, fine = name == "core", DETAIL.get(name, 1)
-    kind = kind_of("scene" if core else name)
-    graph = sample_scene(rng, split, aspect=grid) if core else kind.sample(rng, split, grid)
+    fine, special = DETAIL.get(name, 1), _SCENES.get(name)
+    kind = kind_of("scene" if special else name)
+    graph = special(rng, split, aspect=grid) if special else kind.sample(rng, split, grid)
     frame = Frame(graph, (grid[0] * fine, grid[1] * fine), "", kind.name)
     return Task((replace(frame, prompt=_prompt(frame, rng)),), name=name)
 

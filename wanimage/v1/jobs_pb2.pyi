@@ -204,20 +204,22 @@ class Description(_message.Message):
     def __init__(self, subject: _Optional[str] = ..., layout: _Optional[_Iterable[_Union[Description.Element, _Mapping]]] = ..., texts: _Optional[_Iterable[str]] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ..., lighting: _Optional[str] = ..., style: _Optional[str] = ..., background: _Optional[str] = ..., natural: _Optional[str] = ...) -> None: ...
 
 class RenderJob(_message.Message):
-    __slots__ = ("pictures", "references", "sampling", "previews", "palette", "background")
+    __slots__ = ("pictures", "references", "sampling", "previews", "palette", "background", "decode_every")
     PICTURES_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     PALETTE_FIELD_NUMBER: _ClassVar[int]
     BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    DECODE_EVERY_FIELD_NUMBER: _ClassVar[int]
     pictures: _containers.RepeatedCompositeFieldContainer[RenderPicture]
     references: _containers.RepeatedCompositeFieldContainer[RenderReference]
     sampling: _types_pb2.SamplingOptions
     previews: bool
     palette: _types_pb2.Palette
     background: _types_pb2.Background
-    def __init__(self, pictures: _Optional[_Iterable[_Union[RenderPicture, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[RenderReference, _Mapping]]] = ..., sampling: _Optional[_Union[_types_pb2.SamplingOptions, _Mapping]] = ..., previews: _Optional[bool] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ..., background: _Optional[_Union[_types_pb2.Background, _Mapping]] = ...) -> None: ...
+    decode_every: int
+    def __init__(self, pictures: _Optional[_Iterable[_Union[RenderPicture, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[RenderReference, _Mapping]]] = ..., sampling: _Optional[_Union[_types_pb2.SamplingOptions, _Mapping]] = ..., previews: _Optional[bool] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ..., background: _Optional[_Union[_types_pb2.Background, _Mapping]] = ..., decode_every: _Optional[int] = ...) -> None: ...
 
 class RenderPicture(_message.Message):
     __slots__ = ("prompt", "prompt_ids", "grid", "seed")

@@ -235,7 +235,7 @@ class RefineOptions(_message.Message):
     def __init__(self, mode: _Optional[_Union[RefineMode, str]] = ..., target_long_edge: _Optional[int] = ...) -> None: ...
 
 class TurnOptions(_message.Message):
-    __slots__ = ("image_count", "size", "palette", "background", "regions", "sampling", "enhance", "refine", "think", "feedback", "previews", "format", "max_tokens", "temperature", "cancel_on_disconnect")
+    __slots__ = ("image_count", "size", "palette", "background", "regions", "sampling", "enhance", "refine", "think", "feedback", "previews", "format", "max_tokens", "temperature", "cancel_on_disconnect", "decode_every")
     IMAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     PALETTE_FIELD_NUMBER: _ClassVar[int]
@@ -251,6 +251,7 @@ class TurnOptions(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     CANCEL_ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
+    DECODE_EVERY_FIELD_NUMBER: _ClassVar[int]
     image_count: int
     size: SizeHint
     palette: Palette
@@ -266,7 +267,8 @@ class TurnOptions(_message.Message):
     max_tokens: int
     temperature: float
     cancel_on_disconnect: bool
-    def __init__(self, image_count: _Optional[int] = ..., size: _Optional[_Union[SizeHint, _Mapping]] = ..., palette: _Optional[_Union[Palette, _Mapping]] = ..., background: _Optional[_Union[Background, _Mapping]] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., enhance: _Optional[_Union[EnhanceOptions, _Mapping]] = ..., refine: _Optional[_Union[RefineOptions, _Mapping]] = ..., think: _Optional[_Union[ThinkMode, str]] = ..., feedback: _Optional[_Union[Feedback, str]] = ..., previews: _Optional[bool] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., cancel_on_disconnect: _Optional[bool] = ...) -> None: ...
+    decode_every: int
+    def __init__(self, image_count: _Optional[int] = ..., size: _Optional[_Union[SizeHint, _Mapping]] = ..., palette: _Optional[_Union[Palette, _Mapping]] = ..., background: _Optional[_Union[Background, _Mapping]] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ..., sampling: _Optional[_Union[SamplingOptions, _Mapping]] = ..., enhance: _Optional[_Union[EnhanceOptions, _Mapping]] = ..., refine: _Optional[_Union[RefineOptions, _Mapping]] = ..., think: _Optional[_Union[ThinkMode, str]] = ..., feedback: _Optional[_Union[Feedback, str]] = ..., previews: _Optional[bool] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., cancel_on_disconnect: _Optional[bool] = ..., decode_every: _Optional[int] = ...) -> None: ...
 
 class UserMessage(_message.Message):
     __slots__ = ("text", "images")

@@ -26,7 +26,7 @@ from wanimage.v1 import jobs_pb2 as wanimage_dot_v1_dot_jobs__pb2
 from wanimage.v1 import types_pb2 as wanimage_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwanimage/v1/visualizer.proto\x12\x0bwanimage.v1\x1a\x16wanimage/v1/jobs.proto\x1a\x17wanimage/v1/types.proto\"\xee\x02\n\rRenderRequest\x12\x0f\n\x07prompts\x18\x01 \x03(\t\x12#\n\x04size\x18\x02 \x01(\x0b\x32\x15.wanimage.v1.SizeHint\x12+\n\nreferences\x18\x03 \x03(\x0b\x32\x17.wanimage.v1.ImageInput\x12%\n\x07palette\x18\x04 \x01(\x0b\x32\x14.wanimage.v1.Palette\x12+\n\nbackground\x18\x05 \x01(\x0b\x32\x17.wanimage.v1.Background\x12$\n\x07regions\x18\x06 \x03(\x0b\x32\x13.wanimage.v1.Region\x12.\n\x08sampling\x18\x07 \x01(\x0b\x32\x1c.wanimage.v1.SamplingOptions\x12\x10\n\x08previews\x18\x08 \x01(\x08\x12(\n\x06\x66ormat\x18\t \x01(\x0e\x32\x18.wanimage.v1.ImageFormat\x12\x14\n\x0clatents_only\x18\n \x01(\x08\"s\n\x0eRenderResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.wanimage.v1.JobProgressH\x00\x12+\n\x06output\x18\x02 \x01(\x0b\x32\x19.wanimage.v1.RenderOutputH\x00\x42\x06\n\x04kind\"U\n\x0cRenderOutput\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.wanimage.v1.Image\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.wanimage.v1.Usage2X\n\x11VisualizerService\x12\x43\n\x06Render\x12\x1a.wanimage.v1.RenderRequest\x1a\x1b.wanimage.v1.RenderResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cwanimage/v1/visualizer.proto\x12\x0bwanimage.v1\x1a\x16wanimage/v1/jobs.proto\x1a\x17wanimage/v1/types.proto\"\x9a\x03\n\rRenderRequest\x12\x0f\n\x07prompts\x18\x01 \x03(\t\x12#\n\x04size\x18\x02 \x01(\x0b\x32\x15.wanimage.v1.SizeHint\x12+\n\nreferences\x18\x03 \x03(\x0b\x32\x17.wanimage.v1.ImageInput\x12%\n\x07palette\x18\x04 \x01(\x0b\x32\x14.wanimage.v1.Palette\x12+\n\nbackground\x18\x05 \x01(\x0b\x32\x17.wanimage.v1.Background\x12$\n\x07regions\x18\x06 \x03(\x0b\x32\x13.wanimage.v1.Region\x12.\n\x08sampling\x18\x07 \x01(\x0b\x32\x1c.wanimage.v1.SamplingOptions\x12\x10\n\x08previews\x18\x08 \x01(\x08\x12(\n\x06\x66ormat\x18\t \x01(\x0e\x32\x18.wanimage.v1.ImageFormat\x12\x14\n\x0clatents_only\x18\n \x01(\x08\x12\x19\n\x0c\x64\x65\x63ode_every\x18\x0b \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_decode_every\"s\n\x0eRenderResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.wanimage.v1.JobProgressH\x00\x12+\n\x06output\x18\x02 \x01(\x0b\x32\x19.wanimage.v1.RenderOutputH\x00\x42\x06\n\x04kind\"U\n\x0cRenderOutput\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.wanimage.v1.Image\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.wanimage.v1.Usage2X\n\x11VisualizerService\x12\x43\n\x06Render\x12\x1a.wanimage.v1.RenderRequest\x1a\x1b.wanimage.v1.RenderResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wanimage.v1.visualizer_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RENDERREQUEST']._serialized_start=95
-  _globals['_RENDERREQUEST']._serialized_end=461
-  _globals['_RENDERRESPONSE']._serialized_start=463
-  _globals['_RENDERRESPONSE']._serialized_end=578
-  _globals['_RENDEROUTPUT']._serialized_start=580
-  _globals['_RENDEROUTPUT']._serialized_end=665
-  _globals['_VISUALIZERSERVICE']._serialized_start=667
-  _globals['_VISUALIZERSERVICE']._serialized_end=755
+  _globals['_RENDERREQUEST']._serialized_end=505
+  _globals['_RENDERRESPONSE']._serialized_start=507
+  _globals['_RENDERRESPONSE']._serialized_end=622
+  _globals['_RENDEROUTPUT']._serialized_start=624
+  _globals['_RENDEROUTPUT']._serialized_end=709
+  _globals['_VISUALIZERSERVICE']._serialized_start=711
+  _globals['_VISUALIZERSERVICE']._serialized_end=799
 # @@protoc_insertion_point(module_scope)

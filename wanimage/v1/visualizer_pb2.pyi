@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RenderRequest(_message.Message):
-    __slots__ = ("prompts", "size", "references", "palette", "background", "regions", "sampling", "previews", "format", "latents_only")
+    __slots__ = ("prompts", "size", "references", "palette", "background", "regions", "sampling", "previews", "format", "latents_only", "decode_every")
     PROMPTS_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class RenderRequest(_message.Message):
     PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     LATENTS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    DECODE_EVERY_FIELD_NUMBER: _ClassVar[int]
     prompts: _containers.RepeatedScalarFieldContainer[str]
     size: _types_pb2.SizeHint
     references: _containers.RepeatedCompositeFieldContainer[_types_pb2.ImageInput]
@@ -30,7 +31,8 @@ class RenderRequest(_message.Message):
     previews: bool
     format: _types_pb2.ImageFormat
     latents_only: bool
-    def __init__(self, prompts: _Optional[_Iterable[str]] = ..., size: _Optional[_Union[_types_pb2.SizeHint, _Mapping]] = ..., references: _Optional[_Iterable[_Union[_types_pb2.ImageInput, _Mapping]]] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ..., background: _Optional[_Union[_types_pb2.Background, _Mapping]] = ..., regions: _Optional[_Iterable[_Union[_types_pb2.Region, _Mapping]]] = ..., sampling: _Optional[_Union[_types_pb2.SamplingOptions, _Mapping]] = ..., previews: _Optional[bool] = ..., format: _Optional[_Union[_types_pb2.ImageFormat, str]] = ..., latents_only: _Optional[bool] = ...) -> None: ...
+    decode_every: int
+    def __init__(self, prompts: _Optional[_Iterable[str]] = ..., size: _Optional[_Union[_types_pb2.SizeHint, _Mapping]] = ..., references: _Optional[_Iterable[_Union[_types_pb2.ImageInput, _Mapping]]] = ..., palette: _Optional[_Union[_types_pb2.Palette, _Mapping]] = ..., background: _Optional[_Union[_types_pb2.Background, _Mapping]] = ..., regions: _Optional[_Iterable[_Union[_types_pb2.Region, _Mapping]]] = ..., sampling: _Optional[_Union[_types_pb2.SamplingOptions, _Mapping]] = ..., previews: _Optional[bool] = ..., format: _Optional[_Union[_types_pb2.ImageFormat, str]] = ..., latents_only: _Optional[bool] = ..., decode_every: _Optional[int] = ...) -> None: ...
 
 class RenderResponse(_message.Message):
     __slots__ = ("progress", "output")

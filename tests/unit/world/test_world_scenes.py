@@ -41,6 +41,17 @@ def test_rich_captions_are_read_back_and_belong_to_one_split(
 
 
 @pytest.mark.usefixtures("icons")
+def test_a_crowded_scene_holds_three_things_or_more_and_none_of_them_twice() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        scene = sample_rich_scene(rng, crowded=True)
+        nouns = {item.concept for item in scene.objects}
+        assert 3 <= len(nouns) == len(scene.objects) == sum(item.count for item in scene.objects)
+        assert parse(caption(scene, rng)) == scene.spec
+        assert in_rich_split(scene, "train")
+
+
+@pytest.mark.usefixtures("icons")
 def test_new_nouns_are_seen_in_their_split_only() -> None:
     rng = np.random.default_rng(0)
     for split in RICH_SPLITS:

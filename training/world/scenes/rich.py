@@ -56,6 +56,8 @@ CONTAINERS = (
 )  # fmt: skip
 """What things can be inside of."""
 _TRIES, _NOUN_TRIES = 600, 30
+_CROWD, _CROWD_SMALL = 6, 0.75
+"""Things that a crowded scene tries to hold, and the share of small ones; the others are medium."""
 _COVERED = (0.1, 0.45)
 """Share of an object that another before it may cover: seen to be behind, and seen to be what it is."""
 _STYLE_MARGIN = 0.06
@@ -102,16 +104,17 @@ class _Draft:
 
 
 def sample_rich_scene(
-    rng: np.random.Generator, split: str = "train", aspect: tuple[int, int] = (1, 1)
+    rng: np.random.Generator, split: str = "train", aspect: tuple[int, int] = (1, 1), crowded: bool = False
 ) -> Scene:
-    """A random scene of a split of `RICH_SPLITS`, to be drawn at that (height, width), in any unit.
+    """A random scene of a split of `RICH_SPLITS`, to be drawn at that (height, width), in any unit; `crowded`
+    ones hold as many single things as find a place.
 
     Raises ValueError when no scene of that split was found.
     """
     if split not in RICH_SPLITS:
         raise ValueError(f"no split {split!r}; one of {RICH_SPLITS}")
     for _ in range(_TRIES):
-        scene = _try(rng, split, aspect)
+        scene = _try(rng, split, aspect, crowded)
         if scene is not None and in_rich_split(scene, split):
             return scene
     raise ValueError(f"no {split} scene of aspect {aspect} in {_TRIES} tries; use an aspect nearer to 1:1")
@@ -190,10 +193,10 @@ def _names(novel: bool) -> tuple[str, ...]:
     return tuple(name for name in CATALOGUE if is_held_out(name) == novel)
 
 
-def _try(rng: np.random.Generator, split: str, aspect: tuple[int, int]) -> Scene | None:
+def _try(rng: np.random.Generator, split: str, aspect: tuple[int, int], crowded: bool) -> Scene | None:
     style = STYLES[int(rng.choice(len(STYLES), p=STYLE_SHARES))]
     draft = _Draft(split, aspect, style, rich_background(rng))
-    build = (_plain, _relation, _group)[int(rng.choice(3, p=(0.35, 0.4, 0.25)))]
+    build = _crowd if crowded else (_plain, _relation, _group)[int(rng.choice(3, p=(0.35, 0.4, 0.25)))]
     if not build(rng, draft):
         return None
     return Scene(tuple(draft.objects), draft.ground, tuple(draft.relations))
@@ -202,6 +205,13 @@ def _try(rng: np.random.Generator, split: str, aspect: tuple[int, int]) -> Scene
 def _plain(rng: np.random.Generator, draft: _Draft) -> bool:
     count = min(int(rng.choice(4, p=[0.3, 0.4, 0.22, 0.08])) + 1, len(allowed_places(draft.aspect)))
     return all(_add(rng, draft, draft.concept(rng), _size(rng, count)) for _ in range(count))
+
+
+def _crowd(rng: np.random.Generator, draft: _Draft) -> bool:
+    """Three to six single things: the most drawings that one picture can teach."""
+    for _ in range(_CROWD):
+        _add(rng, draft, draft.concept(rng), "small" if rng.random() < _CROWD_SMALL else "medium")
+    return len(draft.objects) >= min(_CROWD // 2, len(allowed_places(draft.aspect)))
 
 
 def _add(rng: np.random.Generator, draft: _Draft, name: str, size: str) -> bool:
