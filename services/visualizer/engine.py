@@ -1,5 +1,5 @@
-"""The visualizer's model behind its verbs: `prepare`, `step`, `preview`, `estimate`, `finish`. Knows neither gRPC nor
-the bus.
+"""The visualizer's model behind its verbs: `prepare`, `step`, `preview`, `estimate`, `finish`. Knows neither
+gRPC nor the bus.
 
 A render is prepared once (the frozen understanding branch reads prompts and references, clean references
 become keys and values), then stepped until done. Renders at different steps, of different sizes, with or

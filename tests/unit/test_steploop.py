@@ -108,9 +108,7 @@ async def test_estimates_are_looked_at_every_so_many_steps_but_not_at_the_end(
     monkeypatch.setattr(engineloop, "TELL_SECONDS", 0.0)
     engine.permits.release(10)
     told: list[tuple[int, list[float]]] = []
-    spec = RenderSpec(
-        pictures=(PictureSpec(prompt="", grid=(1, 1), seed=0),), sampler=SamplerConfig(steps=6)
-    )
+    spec = RenderSpec(pictures=(PictureSpec(prompt="", grid=(1, 1), seed=0),), sampler=SamplerConfig(steps=6))
     await loop.render(
         spec,
         lambda step, steps, seen: told.append((step, [float(each[0, 0, 0]) for each in seen])),

@@ -1,7 +1,8 @@
 """What a visualizer run is: stages of model, optimiser and data, at the sizes that exist (report 4.2).
 
 Pre-training learns to draw from words, and after pictures, on the base grid; continual pre-training adds
-finer and longer grids and series, and then the whole catalogue; fine-tuning takes what the VAE itself shows well, at a lower rate.
+finer and longer grids and series, and then the whole catalogue; fine-tuning takes what the VAE itself shows
+well, at a lower rate.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class VisualizerTraining:
 
 
 _BREADTH = {"core": 0.1, "rich": 0.32, "crowd": 0.46, "sticker": 0.05, "portrait": 0.04, "palette": 0.03}
-"""Shares of kinds where the whole catalogue is learned: 1,800 drawings, each to be seen some hundred times."""
+"""Shares of kinds where the whole catalogue is learned, 1,800 drawings of which each is to be seen often."""
 
 
 def nano() -> tuple[VisualizerTraining, ...]:

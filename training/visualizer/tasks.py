@@ -67,8 +67,8 @@ class Shares:
     """How often each kind of picture and each task is asked for, by name; letters more than their share."""
 
     kinds: dict[str, float] = field(default_factory=_plain_kinds)
-    """Kinds that the base grid shows; `core` are scenes of the 99 nouns in flat style, `rich` those of all that
-    scenes can be, `crowd` the same with more things in them, `scene` half core and half rich."""
+    """Kinds that the base grid shows; `core` are scenes of the 99 nouns in flat style, `rich` those of all
+    that scenes can be, `crowd` the same with more things in them, `scene` half core and half rich."""
     fine_kinds: dict[str, float] = field(default_factory=_fine_kinds)
     """Kinds that need `DETAIL` times more cells a side."""
     edits: dict[str, float] = field(default_factory=_edits)
