@@ -33,7 +33,7 @@ _BREADTH = {"core": 0.1, "rich": 0.32, "crowd": 0.46, "sticker": 0.05, "portrait
 
 
 def nano() -> tuple[VisualizerTraining, ...]:
-    """The shipped size: 128 px, posters and their like at 256; about four hours on two cores."""
+    """The shipped size: 128 px, posters and their like at 256; about five hours on two cores."""
     loop = lambda steps, lr, **more: LoopConfig(  # noqa: E731
         steps=steps, lr=lr, optimizer="muon", prefetch=False, **({"ema": 0.998, "save_every": 200} | more)
     )
