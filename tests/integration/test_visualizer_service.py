@@ -27,6 +27,7 @@ from wanimage.subjects import JOBS
 from wanimage.v1 import jobs_pb2, types_pb2, visualizer_pb2, visualizer_pb2_grpc
 from wanimage.weights import WeightsError
 
+Stub = visualizer_pb2_grpc.VisualizerServiceStub
 TENANT = f"t-{uuid.uuid4().hex[:12]}"
 STEPS = 6
 
@@ -83,8 +84,8 @@ async def visualizer(
 
 
 @pytest.fixture
-async def stub(visualizer: serve.Process) -> AsyncIterator[visualizer_pb2_grpc.VisualizerServiceStub]:
-    async with calling(visualizer, TENANT, visualizer_pb2_grpc.VisualizerServiceStub) as found:
+async def stub(visualizer: serve.Process) -> AsyncIterator[Stub]:
+    async with calling(visualizer, TENANT, Stub) as found:
         yield found
 
 
@@ -94,7 +95,7 @@ def request(*prompts: str, seed: int = 1, steps: int = STEPS, **rest: object) ->
 
 
 async def drawn(
-    stub: visualizer_pb2_grpc.VisualizerServiceStub, wanted: visualizer_pb2.RenderRequest
+    stub: Stub, wanted: visualizer_pb2.RenderRequest
 ) -> tuple[list[jobs_pb2.JobProgress], visualizer_pb2.RenderOutput]:
     """All progress, and the one output that must come last."""
     found = [response async for response in stub.Render(wanted, timeout=SECONDS)]
@@ -108,9 +109,7 @@ async def no_job_waits(visualizer: serve.Process) -> bool:
     return not await visualizer.ground.bus.subjects(JOBS, f"wan.jobs.*.{TENANT}")
 
 
-async def test_a_prompt_becomes_progress_and_then_a_picture(
-    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub
-) -> None:
+async def test_a_prompt_becomes_progress_and_then_a_picture(visualizer: serve.Process, stub: Stub) -> None:
     progress, output = await drawn(stub, request("a large fox in the center", seed=11, previews=True))
 
     steps = [each.step for each in progress]
@@ -129,9 +128,7 @@ async def test_a_prompt_becomes_progress_and_then_a_picture(
     assert {"queue", "render", "decode"} <= set(output.usage.stage_seconds)
 
 
-async def test_previews_are_decoded_in_full_where_that_is_asked_for(
-    stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate
-) -> None:
+async def test_previews_are_decoded_in_full_where_that_is_asked_for(stub: Stub, gate: Gate) -> None:
     rough = await first_preview(stub, gate, request("a large fox in the center", seed=12, previews=True))
     wanted = request("a large fox in the center", seed=12, previews=True, decode_every=1)
     decoded = await first_preview(stub, gate, wanted)
@@ -140,9 +137,7 @@ async def test_previews_are_decoded_in_full_where_that_is_asked_for(
     assert not np.array_equal(decoded, rough)
 
 
-async def first_preview(
-    stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate, wanted: visualizer_pb2.RenderRequest
-) -> images.Rgba:
+async def first_preview(stub: Stub, gate: Gate, wanted: visualizer_pb2.RenderRequest) -> images.Rgba:
     """What is shown of the first step, while the second waits."""
     gate.close(after=1)
     shown = []
@@ -156,9 +151,7 @@ async def first_preview(
     return images.decode(shown[0], "preview")
 
 
-async def test_an_equal_request_is_answered_without_work(
-    stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate
-) -> None:
+async def test_an_equal_request_is_answered_without_work(stub: Stub, gate: Gate) -> None:
     _, first = await drawn(stub, request("a red kite", seed=5))
     steps = gate.steps
     progress, second = await drawn(stub, request("a red kite", seed=5))
@@ -168,14 +161,14 @@ async def test_an_equal_request_is_answered_without_work(
     assert gate.steps == steps
 
 
-async def test_another_seed_draws_another_picture(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+async def test_another_seed_draws_another_picture(stub: Stub) -> None:
     found = [(await drawn(stub, request("a blue ball", seed=seed)))[1].images[0] for seed in (1, 2)]
 
     assert found[0].base.sha256 != found[1].base.sha256
 
 
 async def test_without_a_seed_the_answer_names_one_that_repeats_it(
-    stub: visualizer_pb2_grpc.VisualizerServiceStub,
+    stub: Stub,
 ) -> None:
     free = request("a star")
     free.sampling.ClearField("seed")
@@ -186,7 +179,7 @@ async def test_without_a_seed_the_answer_names_one_that_repeats_it(
 
 
 async def test_several_prompts_are_one_series_with_seeds_in_a_row(
-    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub
+    visualizer: serve.Process, stub: Stub
 ) -> None:
     _, output = await drawn(stub, request("a fox", "a fox on a boat", "a fox at night", seed=40))
 
@@ -196,9 +189,7 @@ async def test_several_prompts_are_one_series_with_seeds_in_a_row(
     assert output.usage.pixel_steps == 3 * 128 * 128 * STEPS
 
 
-async def test_a_size_and_a_shape_are_kept(
-    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub
-) -> None:
+async def test_a_size_and_a_shape_are_kept(visualizer: serve.Process, stub: Stub) -> None:
     exact = types_pb2.SizeHint(size=types_pb2.Size(height=64, width=96))
     wide = types_pb2.SizeHint(aspect=types_pb2.AspectRatio(width=4, height=1))
     _, first = await drawn(stub, request("a boat", size=exact))
@@ -209,7 +200,7 @@ async def test_a_size_and_a_shape_are_kept(
     assert (await picture_of(visualizer.ground.blobs, TENANT, second.images[0].base)).shape == (64, 256, 4)
 
 
-async def test_a_reference_changes_the_picture(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+async def test_a_reference_changes_the_picture(stub: Stub) -> None:
     pixels = np.full((60, 100, 4), 200, np.uint8)
     reference = types_pb2.ImageInput(data=images.encode(pixels)[0])
     _, plain = await drawn(stub, request("make it night", seed=3))
@@ -224,7 +215,7 @@ def pointed_at(cue: "types_pb2.Region.Cue.ValueType", **fields: object) -> types
     return types_pb2.Region(box=box, prompt="a star", reference=0, cue=cue, **fields)
 
 
-async def test_a_cue_is_drawn_on_its_reference(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+async def test_a_cue_is_drawn_on_its_reference(stub: Stub) -> None:
     grey = types_pb2.ImageInput(data=images.encode(np.full((64, 64, 4), 200, np.uint8))[0])
     found = []
     for cue in (types_pb2.Region.CUE_UNSPECIFIED, types_pb2.Region.CUE_BOX, types_pb2.Region.CUE_ARROW):
@@ -236,7 +227,7 @@ async def test_a_cue_is_drawn_on_its_reference(stub: visualizer_pb2_grpc.Visuali
 
 
 async def test_a_mask_of_another_size_than_its_picture_is_refused_by_name(
-    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub
+    visualizer: serve.Process, stub: Stub
 ) -> None:
     grey = types_pb2.ImageInput(data=images.encode(np.full((64, 64, 4), 200, np.uint8))[0])
     small, media_type = images.encode(np.full((32, 64, 4), 255, np.uint8))
@@ -249,7 +240,7 @@ async def test_a_mask_of_another_size_than_its_picture_is_refused_by_name(
 
 
 async def test_a_picture_says_what_became_of_its_palette_and_how_clear_it_is(
-    stub: visualizer_pb2_grpc.VisualizerServiceStub,
+    stub: Stub,
 ) -> None:
     wanted = types_pb2.Palette(colors=[types_pb2.PaletteColor(hex=h) for h in ("#FF0000", "#808080")])
     _, output = await drawn(stub, request("a kite", palette=wanted))
@@ -260,7 +251,7 @@ async def test_a_picture_says_what_became_of_its_palette_and_how_clear_it_is(
     assert 0 <= report.transparent + report.translucent <= 1
 
 
-async def test_colours_by_hex_reach_the_picture(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+async def test_colours_by_hex_reach_the_picture(stub: Stub) -> None:
     alike = ("#FF0000", "#E02020")  # one word, red, and so one prompt
     drawings = []
     for value in alike:
@@ -272,9 +263,7 @@ async def test_colours_by_hex_reach_the_picture(stub: visualizer_pb2_grpc.Visual
     assert drawings[0].latent.sha256 != drawings[1].latent.sha256
 
 
-async def test_outside_a_mask_a_picture_stays_as_it_was(
-    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub
-) -> None:
+async def test_outside_a_mask_a_picture_stays_as_it_was(visualizer: serve.Process, stub: Stub) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 4), np.uint8)
     noise[..., 3] = 255
     given = types_pb2.ImageInput(data=images.encode(noise)[0])
@@ -293,14 +282,14 @@ async def test_outside_a_mask_a_picture_stays_as_it_was(
     assert np.abs(latents[0][:, :, :4] - latents[1][:, :, :4]).mean() > 0.1
 
 
-async def test_conditions_reach_the_prompt(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+async def test_conditions_reach_the_prompt(stub: Stub) -> None:
     behind = types_pb2.Background(kind=types_pb2.Background.KIND_TRANSPARENT)
     _, output = await drawn(stub, request("a small owl in the center", background=behind))
 
     assert output.images[0].prompt == "a small owl in the center, on a transparent background"
 
 
-async def test_latents_only_skips_decoding(stub: visualizer_pb2_grpc.VisualizerServiceStub) -> None:
+async def test_latents_only_skips_decoding(stub: Stub) -> None:
     _, output = await drawn(stub, request("a key", latents_only=True))
 
     assert not output.images[0].HasField("base")
@@ -308,9 +297,7 @@ async def test_latents_only_skips_decoding(stub: visualizer_pb2_grpc.VisualizerS
     assert "decode" not in output.usage.stage_seconds
 
 
-async def test_renders_that_wait_together_share_steps(
-    stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate
-) -> None:
+async def test_renders_that_wait_together_share_steps(stub: Stub, gate: Gate) -> None:
     before = gate.steps
     await asyncio.gather(*(drawn(stub, request("a mouse", seed=100 + i, steps=40)) for i in range(4)))
 
@@ -319,7 +306,7 @@ async def test_renders_that_wait_together_share_steps(
 
 
 async def test_a_caller_that_leaves_stops_the_render_within_a_step(
-    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate
+    visualizer: serve.Process, stub: Stub, gate: Gate
 ) -> None:
     gate.close()
     try:
@@ -339,7 +326,7 @@ async def test_a_caller_that_leaves_stops_the_render_within_a_step(
 
 
 async def test_a_deadline_stops_the_render_within_a_step(
-    visualizer: serve.Process, stub: visualizer_pb2_grpc.VisualizerServiceStub, gate: Gate
+    visualizer: serve.Process, stub: Stub, gate: Gate
 ) -> None:
     gate.close()
     try:
@@ -397,7 +384,7 @@ async def test_a_family_that_is_half_there_does_not_start(
 
 async def test_an_unknown_key_is_refused(visualizer: serve.Process) -> None:
     async with rpc.channel(f"127.0.0.1:{visualizer.port}", api_key="guess") as channel:
-        stub = visualizer_pb2_grpc.VisualizerServiceStub(channel)
+        stub = Stub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await anext(aiter(stub.Render(request("a fox"), timeout=SECONDS)))
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
