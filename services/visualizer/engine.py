@@ -182,12 +182,12 @@ class VisualizerEngine:
         """Latents of the pictures as they are expected to end, `[Z, gh, gw]` each; zeros before the first
         step."""
         clean = torch.zeros_like(state.path.x) if state.path.clean is None else state.path.clean
-        return [latents.contiguous() for latents in _pictures(clean, state.spec)]
+        return _pictures(clean, state.spec)
 
     def finish(self, state: RenderState) -> list[Tensor]:
         """Latents of the pictures, float32 `[Z, gh, gw]` each. The render must be done."""
         assert state.done, f"step {state.path.step} of {len(state.path.times) - 1}"
-        return [latents.contiguous() for latents in _pictures(state.path.x, state.spec)]
+        return _pictures(state.path.x, state.spec)
 
     def render(self, spec: RenderSpec) -> list[Tensor]:
         """Prepare, step and finish one render alone; what tests compare batches with."""
@@ -357,7 +357,10 @@ def _sizes(spec: RenderSpec) -> list[int]:
 def _pictures(tokens: Tensor, spec: RenderSpec) -> list[Tensor]:
     """Tokens `[N, Z]` as latents `[Z, gh, gw]` of each picture."""
     parts = tokens.split(_sizes(spec))
-    return [part.T.unflatten(1, picture.grid) for part, picture in zip(parts, spec.pictures, strict=True)]
+    return [
+        part.T.contiguous().unflatten(1, picture.grid)
+        for part, picture in zip(parts, spec.pictures, strict=True)
+    ]
 
 
 def _tokens(latents: Tensor) -> Tensor:

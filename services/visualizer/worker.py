@@ -90,27 +90,24 @@ class RenderWorker:
 
     async def _denoised(self, taken: TakenJob, spec: RenderSpec) -> list[Tensor]:
         """The latents of a job's pictures; tells of steps and shows previews on the way."""
-        job = taken.job.render
-        if job.decode_every:
-            decoded = Decoded(taken, self.jobs, self.blobs, self.family.digest)
-            try:
-                return await self.loop.render(
-                    spec,
-                    decoded.on_step,
-                    tenant=taken.tenant,
-                    previews=job.previews,
-                    decode_every=job.decode_every,
-                )
-            finally:
-                decoded.stop()
-        reporter = Reporter(taken)
+        job, reporter = taken.job.render, Reporter(taken)
+        decoded = Decoded(reporter, self.jobs, self.blobs, self.family.digest)
 
-        def on_step(step: int, steps: int, previews: Sequence[Rgba]) -> None:
+        def rough(step: int, steps: int, previews: Sequence[Rgba]) -> None:
             reporter.report(
                 lambda: jobs_pb2.JobProgress(step=step, steps=steps, previews=encode_previews(previews))
             )
 
-        return await self.loop.render(spec, on_step, tenant=taken.tenant, previews=job.previews)
+        try:
+            return await self.loop.render(
+                spec,
+                decoded.on_step if job.decode_every else rough,
+                tenant=taken.tenant,
+                previews=job.previews,
+                decode_every=job.decode_every,
+            )
+        finally:
+            decoded.stop()
 
     async def _spec(self, tenant: str, job: jobs_pb2.RenderJob) -> RenderSpec:
         """The job as the engine takes it; checked again, since a job may come from anybody on the bus."""

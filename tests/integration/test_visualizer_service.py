@@ -167,9 +167,7 @@ async def test_another_seed_draws_another_picture(stub: Stub) -> None:
     assert found[0].base.sha256 != found[1].base.sha256
 
 
-async def test_without_a_seed_the_answer_names_one_that_repeats_it(
-    stub: Stub,
-) -> None:
+async def test_without_a_seed_the_answer_names_one_that_repeats_it(stub: Stub) -> None:
     free = request("a star")
     free.sampling.ClearField("seed")
     _, first = await drawn(stub, free)
@@ -239,9 +237,7 @@ async def test_a_mask_of_another_size_than_its_picture_is_refused_by_name(
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_picture_says_what_became_of_its_palette_and_how_clear_it_is(
-    stub: Stub,
-) -> None:
+async def test_a_picture_says_what_became_of_its_palette_and_how_clear_it_is(stub: Stub) -> None:
     wanted = types_pb2.Palette(colors=[types_pb2.PaletteColor(hex=h) for h in ("#FF0000", "#808080")])
     _, output = await drawn(stub, request("a kite", palette=wanted))
     report = output.images[0].report

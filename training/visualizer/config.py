@@ -59,6 +59,7 @@ def nano() -> tuple[VisualizerTraining, ...]:
                 references=6,
                 wide=3,
                 series=1,
+                # Each twice, for the two batches of a step.
                 turns=("references", "references", "alone", "alone", "series", "series", "alone", "alone"),
                 shares=Shares(kinds=_BREADTH),
                 distinct_steps=1800,

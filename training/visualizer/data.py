@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ CUT_FROM = 8
 """Rows from which a group is cut in two."""
 LETTERS_A_TOKEN = 4
 """Of a prompt, about."""
-TURNS = ("references", "fine", "references", "series")
+Turn = Literal["references", "fine", "series", "alone"]
+TURNS: tuple[Turn, ...] = ("references", "fine", "references", "series")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class DataConfig:
     """Pictures of other aspects, one step in four, beside the series."""
     series: int = 2
     """Series, one step in four."""
-    turns: tuple[str, ...] = TURNS
+    turns: tuple[Turn, ...] = TURNS
     """What stands beside the base pictures, step by step: `references`, `fine`, `series` with pictures of
     other aspects, or nothing, `alone`."""
     shares: Shares = field(default_factory=Shares)
