@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from products import TRIES, flops_a_second, seconds_of
 
 from services.vae.engine import VaeEngine
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
@@ -41,8 +42,6 @@ GRIDS = {64: (8, 8), 128: (8, 16), 256: (16, 16)}
 MIXED = (64, 64, 64, 64, 128, 128, 128, 256)
 """Cells of pictures, as often as they come in the mixed load."""
 PROMPTS = ("a red fox", "two green balloons beside a small house", "a blue boat under a yellow moon at night")
-SHAPES = ((256, 256), (256, 2048), (1024, 256))
-"""Inputs and outputs of the nano family's linear layers: attention, SwiGLU in, SwiGLU out."""
 
 
 class WholeBatches(StepLoop):
@@ -173,40 +172,20 @@ def ceiling(engine: VisualizerEngine, seed: int) -> list[dict[str, float]]:
             specs = requests((cells,), renders, seed)
             longer = SamplerConfig(steps=20)
             states = [engine.prepare(RenderSpec(pictures=s.pictures, sampler=longer)) for s in specs]
-            step = _seconds(lambda states=states: engine.step(states))
+            engine.step(states)
+            steps = [seconds_of(lambda states=states: engine.step(states)) for _ in range(TRIES)]
+            step = statistics.median(steps)
             tokens, context = 2 * cells * renders, states[0].branches[0].keys_values[0][0].shape[2]
             row = {
                 "cells": cells,
                 "renders": renders,
                 "step_ms": 1e3 * step,
                 "step_gflops": 2 * renders * engine.mot.flops(context, 0, cells) / step / 1e9,
-                "matmul_gflops": _matmul_gflops(engine.precision, tokens),
+                "matmul_gflops": flops_a_second(engine.precision, tokens) / 1e9,
             }
             found.append(row)
             print("  ".join(f"{name} {value:.1f}" for name, value in row.items()), flush=True)
     return found
-
-
-def _matmul_gflops(precision: str, tokens: int) -> float:
-    """What bare linear layers of the step's shapes reach, weighted by how much of a step they are."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    seconds = flops = 0.0
-    for (width, out), times in zip(SHAPES, (4, 1, 1), strict=True):
-        x, w = torch.randn(tokens, width).to(dtype), torch.randn(out, width).to(dtype)
-        seconds += times * _seconds(lambda x=x, w=w: torch.nn.functional.linear(x, w))
-        flops += times * 2 * tokens * width * out
-    return flops / seconds / 1e9
-
-
-@torch.inference_mode()
-def _seconds(work: Callable[[], object], tries: int = 12) -> float:
-    work()
-    seconds = []
-    for _ in range(tries):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
 
 
 async def measure(precision: str, rounds: int, seconds: float, seed: int) -> dict[str, object]:

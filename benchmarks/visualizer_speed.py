@@ -19,12 +19,12 @@ import argparse
 import json
 import logging
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from products import flops_a_second, seconds_of
 
 from services.visualizer.engine import PictureSpec, RenderSpec, VisualizerEngine
 from wanimage.config import Settings
@@ -35,8 +35,6 @@ from wanimage.weights import Family
 SIZES: dict[str, Grid] = {"128 px": (8, 8), "256 px": (16, 16), "512 px": (32, 32), "1:8": (3, 24)}
 BATCHES = (1, 8)
 PROMPT = "a large fox at the left and a small red balloon at the top right, in a meadow by day"
-SHAPES = ((256, 256), (256, 2048), (1024, 256))
-"""Inputs and outputs of the linear layers: attention, SwiGLU in, SwiGLU out."""
 LAYERS = 8
 """Of the PixArt transformer: 9.1 M parameters, the visualizer's are 9.2 M."""
 
@@ -72,8 +70,8 @@ def measured(engine: VisualizerEngine, tries: int) -> list[Row]:
             pixart = _pixart(engine.precision, grid, batch, context)
             ours, theirs = [], []
             for _ in range(tries):
-                ours.append(_seconds(lambda specs=specs: _render(engine, specs)) / batch)
-                theirs += [_seconds(pixart) / batch] if pixart else []
+                ours.append(seconds_of(lambda specs=specs: _render(engine, specs)) / batch)
+                theirs += [seconds_of(pixart) / batch] if pixart else []
             other = statistics.median(theirs) if theirs else None
             ceiling = _ceiling(engine, grid, batch, context)
             rows.append(Row(size, batch, statistics.median(ours), ceiling, other))
@@ -95,15 +93,7 @@ def _ceiling(engine: VisualizerEngine, grid: Grid, batch: int, context: int) -> 
     """Seconds a picture at the speed of bare matrix products."""
     cells, rows = grid[0] * grid[1], 2 * batch  # guidance doubles rows
     flops = 2 * engine.mot.flops(context, 0, cells, evaluations(SamplerConfig()))
-    dtype = torch.bfloat16 if engine.precision == "bf16" else torch.float32
-    seconds = done = 0.0
-    for (width, out), times in zip(SHAPES, (4, 1, 1), strict=True):
-        x, w = torch.randn(rows * cells, width).to(dtype), torch.randn(out, width).to(dtype)
-        work = lambda x=x, w=w: torch.nn.functional.linear(x, w)  # noqa: E731
-        work()
-        seconds += times * min(_seconds(work) for _ in range(12))
-        done += times * 2 * rows * cells * width * out
-    return flops * seconds / done
+    return flops / flops_a_second(engine.precision, rows * cells)
 
 
 def _pixart(precision: str, grid: Grid, batch: int, context: int) -> Callable[[], None] | None:
@@ -135,12 +125,6 @@ def _pixart(precision: str, grid: Grid, batch: int, context: int) -> Callable[[]
 
 
 @torch.inference_mode()
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def main() -> None:
     """Measure and print."""
     logging.disable(logging.INFO)

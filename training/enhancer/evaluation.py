@@ -23,8 +23,8 @@ from training.enhancer.data import MIX, Row, sample_row
 from training.enhancer.items import VARIANTS, prompt_of, text_of
 from training.enhancer.reward import by_words, faithful, lost_share, reward, sides_right
 from training.enhancer.sides import sides_kept
+from training.intervals import paired, wilson
 from training.loop import autocast
-from training.understanding.evaluation.intervals import paired, wilson
 from training.understanding.evaluation.report import compact, machine
 from training.understanding.rollout import RolloutConfig, roll_out
 from wanimage.enhancing import Result, read

@@ -25,8 +25,8 @@ import torch
 
 from training.enhancer.data import Row, described, sample_row
 from training.enhancer.evaluation import answers, loaded
+from training.intervals import paired, wilson
 from training.understanding.evaluation.determined import said_scene
-from training.understanding.evaluation.intervals import paired, wilson
 from training.understanding.evaluation.report import compact, machine
 from training.vae.export import load as load_vae
 from training.visualizer.sample import Painter

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from training.loop import LoopConfig
-from training.visualizer.data import DataConfig
+from training.visualizer.data import DataConfig, Turn
 from training.visualizer.tasks import Shares
 from wanimage.models.mot import MotConfig
 
@@ -28,8 +28,20 @@ class VisualizerTraining:
     """What a nat of the cells' nouns costs beside the flow-matching loss (`naming.py`); 0 does not ask."""
 
 
-_BREADTH = {"core": 0.1, "rich": 0.32, "crowd": 0.46, "sticker": 0.05, "portrait": 0.04, "palette": 0.03}
-"""Shares of kinds where the whole catalogue is learned, 1,800 drawings of which each is to be seen often."""
+_BREADTH = Shares(
+    kinds={"core": 0.14, "rich": 0.3, "crowd": 0.44, "sticker": 0.05, "portrait": 0.05, "palette": 0.02},
+    edits={
+        "edit_add": 0.1, "edit_remove": 0.04, "edit_replace": 0.1, "edit_recolor": 0.1, "edit_move": 0.12,
+        "edit_background": 0.1, "edit_restyle": 0.08, "edit_portrait": 0.04, "extract": 0.1, "compose": 0.16,
+        "next": 0.06,
+    },
+)  # fmt: skip
+"""Where the whole catalogue is learned, 1,800 drawings of which each is to be seen often, and what is copied
+from references of them."""
+_BREADTH_TURNS: tuple[Turn, ...] = (
+    "references", "references", "alone", "alone", "references", "references", "series", "series"
+)  # fmt: skip
+"""Each twice, for the two batches of a step."""
 
 
 def nano() -> tuple[VisualizerTraining, ...]:
@@ -55,13 +67,12 @@ def nano() -> tuple[VisualizerTraining, ...]:
             model=MotConfig.nano(),
             loop=loop(900, 1e-3, decay=0.6, accumulate=2),
             data=DataConfig(
-                singles=24,
-                references=6,
-                wide=3,
+                singles=20,
+                references=8,
+                wide=4,
                 series=1,
-                # Each twice, for the two batches of a step.
-                turns=("references", "references", "alone", "alone", "series", "series", "alone", "alone"),
-                shares=Shares(kinds=_BREADTH),
+                turns=_BREADTH_TURNS,
+                shares=_BREADTH,
                 distinct_steps=1800,
                 seed=2,
             ),

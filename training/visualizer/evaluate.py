@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from training.intervals import wilson
 from training.loop import faster_precision
-from training.understanding.evaluation.intervals import wilson
 from training.vae.export import load as load_vae
 from training.visualizer.capabilities import Measures, Row, psnr, report_of, rows
 from training.visualizer.kept import encode

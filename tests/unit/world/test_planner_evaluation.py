@@ -10,11 +10,11 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from tests.families import build_family
+from training.intervals import difference, wilson
 from training.understanding.evaluation.cases import FAMILIES, STORIES, Case, cases_of
 from training.understanding.evaluation.compare import Run, tables
 from training.understanding.evaluation.drawing import picture_of
 from training.understanding.evaluation.expectations import expectation
-from training.understanding.evaluation.intervals import difference, wilson
 from training.understanding.evaluation.judging import Verdict, judge
 from training.understanding.evaluation.prompts import NotOfTheWorld, read_prompt
 from training.understanding.evaluation.report import Results, compact

@@ -19,8 +19,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from training.intervals import difference
 from training.understanding.evaluation.cases import FAMILIES
-from training.understanding.evaluation.intervals import difference
 from training.understanding.evaluation.report import Results, compact, machine, printed
 from training.understanding.evaluation.running import Plan, evaluate
 from training.understanding.evaluation.writing import Mode

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from training.understanding.evaluation.intervals import Items, difference
+from training.intervals import Items, difference
 from training.understanding.evaluation.report import BARS
 
 AVERAGED = tuple(name for name in BARS if name != "well_formed_grammar")

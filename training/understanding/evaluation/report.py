@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.intervals import wilson
 from training.understanding.evaluation.cases import Case
-from training.understanding.evaluation.intervals import wilson
 from training.understanding.evaluation.judging import Verdict
 from training.understanding.evaluation.writing import Written
 
