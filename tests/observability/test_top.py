@@ -9,9 +9,10 @@ from prometheus_client import Metric
 from rich.console import Console
 
 from tests.observability.conftest import Observed
-from wanimage.cli import stackfile, top
+from wanimage.cli import stackfile
 from wanimage.cli.main import app
 from wanimage.cli.readings import read
+from wanimage.cli.topsummary import Top, summary
 from wanimage.cli.topview import shown
 
 pytestmark = pytest.mark.timeout(240)
@@ -30,7 +31,7 @@ def record(observed: Observed) -> stackfile.Stack:
     return stack
 
 
-def rendered(found: top.Top) -> str:
+def rendered(found: Top) -> str:
     """As a terminal of 110 columns shows it."""
     console = Console(file=io.StringIO(), width=110)
     console.print(shown(found))
@@ -38,14 +39,14 @@ def rendered(found: top.Top) -> str:
 
 
 @pytest.fixture
-async def found(observed: Observed, scraped: list[Metric], tmp_path: Path) -> top.Top:
+async def found(observed: Observed, scraped: list[Metric], tmp_path: Path) -> Top:
     """What there is to show after a few turns."""
     stack = record(observed)
     reading = await read({part.name: part.metrics for part in stack.parts.values()})
-    return top.summary(tmp_path, stack, reading, None)
+    return summary(tmp_path, stack, reading, None)
 
 
-def test_top_knows_services_jobs_stages_batches_and_caches(found: top.Top) -> None:
+def test_top_knows_services_jobs_stages_batches_and_caches(found: Top) -> None:
     assert [(each["name"], each["ready"]) for each in found.services] == [
         ("planner", True), ("visualizer", True), ("vae", True),
     ]  # fmt: skip
@@ -62,7 +63,7 @@ def test_top_knows_services_jobs_stages_batches_and_caches(found: top.Top) -> No
     assert found.tenants[0]["pixel_steps"] > 0
 
 
-def test_top_fits_a_terminal_and_names_what_it_shows(found: top.Top) -> None:
+def test_top_fits_a_terminal_and_names_what_it_shows(found: Top) -> None:
     text = rendered(found)
     for word in ("planner", "ready", "render", "first token", "prefix", "pixel-steps", "default"):
         assert word in text
@@ -75,7 +76,7 @@ async def test_a_service_that_does_not_answer_is_shown_without_numbers(
     stack = record(observed)
     stack.parts["vae"].metrics = "127.0.0.1:1"
     reading = await read({part.name: part.metrics for part in stack.parts.values()})
-    found = top.summary(tmp_path, stack, reading, None)
+    found = summary(tmp_path, stack, reading, None)
     assert [each["ready"] for each in found.services] == [True, True, None]
     assert "vae" in rendered(found)
 

@@ -1,6 +1,6 @@
 """`wan top` for people: tables that fit a terminal of 100 columns and 40 rows."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -8,12 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from wanimage.cli.parts import STYLES
-
-if TYPE_CHECKING:
-    from wanimage.cli.top import Top
+from wanimage.cli.topsummary import Top
 
 
-def shown(top: "Top") -> RenderableType:
+def shown(top: Top) -> RenderableType:
     """The whole picture."""
     return Group(
         _headline(top),
@@ -28,7 +26,7 @@ def shown(top: "Top") -> RenderableType:
     )
 
 
-def _headline(top: "Top") -> Group:
+def _headline(top: Top) -> Group:
     turns = top.turns
     span = "since the start" if top.window is None else f"last {top.window:.0f} s"
     what = Text.assemble(("wan top", "bold"), f"  {top.where}  ", (top.state, STYLES.get(top.state, "cyan")))
@@ -41,7 +39,7 @@ def _headline(top: "Top") -> Group:
     return Group(what, done)
 
 
-def _services(top: "Top") -> Table:
+def _services(top: Top) -> Table:
     table = _table("service", "state", "family", ">memory", ">CPU s", ">calls", ">restarts", "address")
     for each in top.services:
         state = each["state"] if each["ready"] is not False else "not ready"
@@ -54,7 +52,7 @@ def _services(top: "Top") -> Table:
     return table
 
 
-def _jobs(top: "Top") -> Table:
+def _jobs(top: Top) -> Table:
     columns = "jobs", ">held", ">done", ">wait p50", ">p95", ">work p50", ">p95"
     table = _table(*columns, ">failed", ">again", ">refused", ">DLQ")
     for each in top.jobs:
@@ -66,7 +64,7 @@ def _jobs(top: "Top") -> Table:
     return table
 
 
-def _stages(top: "Top") -> Table:
+def _stages(top: Top) -> Table:
     table = _table("turn", ">p50", ">p95")
     for name, key in (("all of it", "seconds"), ("first token", "first_token")):
         table.add_row(name, _seconds(top.turns[f"{key}_p50"]), _seconds(top.turns[f"{key}_p95"]))
@@ -75,7 +73,7 @@ def _stages(top: "Top") -> Table:
     return table
 
 
-def _batches(top: "Top") -> Table:
+def _batches(top: Top) -> Table:
     table = _table("batches", ">done", ">size", ">p50", ">p95")
     for each in top.batches:
         table.add_row(
@@ -85,14 +83,14 @@ def _batches(top: "Top") -> Table:
     return table
 
 
-def _caches(top: "Top") -> Table:
+def _caches(top: Top) -> Table:
     table = _table("cache", ">hits")
     for name, share in top.caches.items():
         table.add_row(name, _or_dash(share, "{:.0%}"))
     return table
 
 
-def _tenants(top: "Top") -> Table:
+def _tenants(top: Top) -> Table:
     table = _table("tenant", ">turns", ">pixel-steps", ">queued", ">refused")
     for each in top.tenants:
         table.add_row(
@@ -102,7 +100,7 @@ def _tenants(top: "Top") -> Table:
     return table
 
 
-def _queues(top: "Top") -> Table:
+def _queues(top: Top) -> Table:
     table = _table("queue", "tenant", ">jobs")
     for each in top.queues:
         table.add_row(each["kind"], each["tenant"], _count(each["jobs"]))
