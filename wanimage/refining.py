@@ -31,11 +31,8 @@ from wanimage.models.refiner import Place, Prompt, Refiner, state_at, step
 from wanimage.models.understanding import Understanding, pad_batch
 from wanimage.models.vae import Vae, premultiplied, straight
 from wanimage.sampling import picture_noise
+from wanimage.tiling import Span, Tile, tiles_of
 
-TILE_CELLS = 48
-"""Most cells a side of a tile, without its overlap."""
-OVERLAP = 4
-"""Cells on each side of a tile that its neighbour computes, too."""
 ENCODE_MARGIN = 2
 """Cells around a tile that the encoder is shown."""
 DECODE_HALO = 4
@@ -73,47 +70,6 @@ def levels(start: Level, steps: int) -> list[Level]:
     """Noise levels from `start` down to 0, `steps + 1` of them, equally far apart; several paths' as
     tensors."""
     return [start * (1 - i / steps) for i in range(steps + 1)]
-
-
-@dataclass(frozen=True)
-class Span:
-    """One side of a tile, in cells: `first..last` is its own, `begin..end` includes what it overlaps."""
-
-    first: int
-    last: int
-    begin: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of a picture of `grid` (rows, columns) cells."""
-
-    rows: Span
-    columns: Span
-    grid: tuple[int, int]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Cells (rows, columns) with the overlap: tiles of one size may share a batch."""
-        return self.rows.end - self.rows.begin, self.columns.end - self.columns.begin
-
-    @property
-    def cut(self) -> tuple[slice, slice]:
-        """Its rows and columns with the overlap, in what has a value a cell."""
-        return slice(self.rows.begin, self.rows.end), slice(self.columns.begin, self.columns.end)
-
-
-def tiles_of(grid: tuple[int, int], most: int = TILE_CELLS, overlap: int = OVERLAP) -> list[Tile]:
-    """The tiles of a picture of `grid` cells, row by row."""
-    rows, columns = (_spans(side, most, overlap) for side in grid)
-    return [Tile(row, column, grid) for row, column in itertools.product(rows, columns)]
-
-
-def _spans(cells: int, most: int, overlap: int) -> list[Span]:
-    count = -(-cells // most)
-    edges = [round(i * cells / count) for i in range(count + 1)]
-    return [Span(a, b, max(0, a - overlap), min(cells, b + overlap)) for a, b in itertools.pairwise(edges)]
 
 
 def enlargement_of(source: Rgba, size: tuple[int, int]) -> Enlargement:
@@ -180,8 +136,8 @@ class Latent:
     def add(self, tile: Tile, latent: Tensor) -> None:
         """Blend in a tile's `[Z, h, w]`: its share falls linearly to its edges."""
         weight = _ramp(tile.rows, tile.grid[0])[:, None] * _ramp(tile.columns, tile.grid[1])
-        self._sum[:, *tile.cut] += latent * weight
-        self._weight[tile.cut] += weight
+        self._sum[:, *tile.cut()] += latent * weight
+        self._weight[tile.cut()] += weight
 
     def whole(self) -> Tensor:
         """`[Z, H/16, W/16]`, once every tile is there."""
@@ -202,17 +158,9 @@ def _ramp(span: Span, cells: int) -> Tensor:
 
 def decode_tile(vae: Vae, latent: Tensor, tile: Tile, halo: int = DECODE_HALO) -> Rgba:
     """Straight RGBA of a tile without its overlap, from the latent `[Z, H/16, W/16]` of the whole picture."""
-    spans = (tile.rows, tile.columns)
-    (y0, y1), (x0, x1) = (
-        (max(0, s.first - halo), min(side, s.last + halo)) for s, side in zip(spans, tile.grid, strict=True)
-    )
-    cut = latent[None, :, y0:y1, x0:x1].contiguous(memory_format=torch.channels_last)
-    planes = vae.decode(cut).float()
-    rows, columns = (
-        slice((s.first - start) * CELL, (s.last - start) * CELL)
-        for s, start in zip(spans, (y0, x0), strict=True)
-    )
-    return np.asarray(straight(planes[:, :, rows, columns])[0].numpy())
+    wide = tile.widened(halo)
+    planes = vae.decode(latent[None, :, *wide.cut()].contiguous(memory_format=torch.channels_last)).float()
+    return np.asarray(straight(planes[:, :, *wide.inside(CELL)])[0].numpy())
 
 
 def blank(grid: tuple[int, int]) -> Rgba:
@@ -222,8 +170,7 @@ def blank(grid: tuple[int, int]) -> Rgba:
 
 def place_tile(picture: Rgba, tile: Tile, decoded: Rgba) -> None:
     """Put a decoded tile where it belongs, in place."""
-    rows, columns = (slice(s.first * CELL, s.last * CELL) for s in (tile.rows, tile.columns))
-    picture[rows, columns] = decoded
+    picture[tile.own(CELL)] = decoded
 
 
 def decode(vae: Vae, latent: Tensor, on_tile: Callable[[], None] = lambda: None) -> Rgba:
@@ -253,7 +200,7 @@ def refine(
     for tile in tiles_of(grid):
         low = encode_tile(vae, enlarged, tile)[None]
         place = places_of([tile], [enlarged.scale])
-        latent.add(tile, denoise(refiner, low, noise[None, :, *tile.cut], place, prompt, [mode])[0])
+        latent.add(tile, denoise(refiner, low, noise[None, :, *tile.cut()], place, prompt, [mode])[0])
         on_tile()
     picture = decode(vae, latent.whole(), on_tile)
     return picture[: enlarged.size[0], : enlarged.size[1]]

@@ -24,8 +24,9 @@ from wanimage.models.precision import computing_in, faster_dtype
 from wanimage.models.refiner import Prompt, Refiner
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import Vae
-from wanimage.refining import Mode, Tile, tiles_of
+from wanimage.refining import Mode
 from wanimage.sampling import picture_noise
+from wanimage.tiling import Tile, tiles_of
 from wanimage.weights import Family
 
 PART = "refiner"
@@ -205,7 +206,7 @@ class RefinerEngine:
         pairs = list(zip(tiles, works, strict=True))
         with computing_in(self.vae_dtype):
             low = torch.stack([refining.encode_tile(self.vae, work.enlarged, tile) for tile, work in pairs])
-        noise = torch.stack([work.noise[:, *tile.cut] for tile, work in pairs])
+        noise = torch.stack([work.noise[:, *tile.cut()] for tile, work in pairs])
         place = refining.places_of(tiles, [work.enlarged.scale for work in works])
         prompt = Prompt.stack([work.prompt for work in works])
         modes = [refining.MODES[state.spec.mode] for state in states]

@@ -5,7 +5,7 @@ normalisation, so every output depends on its neighbourhood alone, and tiles wit
 what the whole would (a test compares them).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from wanimage import telemetry
 from wanimage.images import CELL, Rgba, defringed
 from wanimage.latents import Latent
 from wanimage.models.precision import computing_in, faster_dtype
-from wanimage.models.vae import Vae, VaeConfig, premultiplied, straight
+from wanimage.models.vae import PLANES, Vae, VaeConfig, premultiplied, straight
+from wanimage.tiling import TILE_CELLS, tiles_of
 from wanimage.weights import Family
 
 WHOLE_CELLS = 80
 """Pictures up to this many cells a side are computed whole."""
-TILE_CELLS = 48
-"""Side of a tile of larger ones, without its halo."""
 BATCH_CELLS = 1024
 """Cells a batch may hold: 16 base pictures of 64 cells; more gains nothing on a CPU."""
 
@@ -51,36 +50,33 @@ class VaeEngine:
         """Latents `[Z, h, w]` of straight RGBA pictures `[H, W, 4]` uint8 of one size, multiples of 16."""
         stacked = torch.stack([torch.from_numpy(picture.copy()) for picture in pictures])
         planes = premultiplied(stacked).contiguous(memory_format=torch.channels_last)
-        return list(self._tiled(self.vae.encode, planes, CELL, 1).numpy())
+        return list(self._tiled(self.vae.encode, planes, self.channels, CELL, 1).numpy())
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent]) -> list[Rgba]:
         """Straight RGBA pictures `[H, W, 4]` uint8 of latents `[Z, h, w]` of one size."""
         stacked = torch.from_numpy(np.stack(latents)).contiguous(memory_format=torch.channels_last)
-        pictures = straight(self._tiled(self.vae.decode, stacked, 1, CELL)).numpy()
+        pictures = straight(self._tiled(self.vae.decode, stacked, PLANES, 1, CELL)).numpy()
         return [defringed(picture) for picture in pictures]
 
     def batch_size(self, grid: tuple[int, int]) -> int:
         """How many pictures of `grid` cells may go in one call."""
         return max(1, BATCH_CELLS // (grid[0] * grid[1]))
 
-    def _tiled(self, run: Callable[[Tensor], Tensor], x: Tensor, scale_in: int, scale_out: int) -> Tensor:
-        """`run(x)` in float32; `x` has `scale_in` rows a cell, the result `scale_out`."""
+    def _tiled(
+        self, run: Callable[[Tensor], Tensor], x: Tensor, channels: int, scale_in: int, scale_out: int
+    ) -> Tensor:
+        """`run(x)` of so many channels, in float32; `x` has `scale_in` rows a cell, the result
+        `scale_out`."""
         grid = (x.shape[2] // scale_in, x.shape[3] // scale_in)
         with computing_in(self.dtype):
             if max(grid) <= WHOLE_CELLS:
                 return run(x).float()
-            rows = []
-            for top, bottom in _spans(grid[0]):
-                row = []
-                for left, right in _spans(grid[1]):
-                    y0, x0 = max(0, top - self._halo), max(0, left - self._halo)
-                    cut = x[:, :, y0 * scale_in : (bottom + self._halo) * scale_in]
-                    tile = run(cut[:, :, :, x0 * scale_in : (right + self._halo) * scale_in]).float()
-                    inside = tile[:, :, (top - y0) * scale_out : (bottom - y0) * scale_out]
-                    row.append(inside[:, :, :, (left - x0) * scale_out : (right - x0) * scale_out])
-                rows.append(torch.cat(row, 3))
-            return torch.cat(rows, 2)
+            whole = torch.empty(len(x), channels, grid[0] * scale_out, grid[1] * scale_out)
+            for tile in tiles_of(grid, TILE_CELLS, self._halo):
+                part = run(x[:, :, *tile.cut(scale_in)])
+                whole[:, :, *tile.own(scale_out)] = part[:, :, *tile.inside(scale_out)]
+            return whole
 
     def _rehearse(self) -> Tensor:
         return self.vae.decode(
@@ -100,8 +96,3 @@ def halo_cells(config: VaeConfig) -> int:
         for blocks in (config.encoder_blocks, config.decoder_blocks)
     ]
     return 3 + int(max(reaches))
-
-
-def _spans(cells: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, cells, TILE_CELLS):
-        yield start, min(start + TILE_CELLS, cells)

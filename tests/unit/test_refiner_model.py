@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from tests.families import build_family
 from wanimage.models.refiner import Place, Prompt, Refiner, RefinerConfig, state_at, step
-from wanimage.refining import MODES, Mode, denoise, levels, places_of, tiles_of
+from wanimage.refining import MODES, Mode, denoise, levels, places_of
+from wanimage.tiling import tiles_of
 
 CONFIG = RefinerConfig.tiny()
 SIZE = (9, 14)

@@ -17,8 +17,8 @@ from wanimage.refining import (
     enlargement_of,
     levels,
     refine,
-    tiles_of,
 )
+from wanimage.tiling import tiles_of
 
 sides = st.integers(1, 300)
 

@@ -21,7 +21,7 @@ from training.world.pixels import planes_of
 from training.world.report import Report
 from wanimage.enlarging import cells_of
 from wanimage.images import CELL, resize
-from wanimage.refining import tiles_of
+from wanimage.tiling import tiles_of
 
 __all__ = [
     "characters_read",

@@ -37,8 +37,9 @@ from wanimage.models.conditioning import Condition, read
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import Vae, premultiplied, straight
-from wanimage.refining import Span, Tile, encode_tile, enlargement_of, levels
+from wanimage.refining import encode_tile, enlargement_of, levels
 from wanimage.sampling import Solver, Trajectory
+from wanimage.tiling import Span, Tile
 
 Rng = np.random.Generator
 ELONGATED = float(np.exp(1.2))

@@ -29,14 +29,13 @@ from wanimage.models.vae import straight
 from wanimage.refining import (
     MODES,
     Mode,
-    Tile,
     encode_tile,
     enlargement_of,
     levels,
     places_of,
     read_prompts,
-    tiles_of,
 )
+from wanimage.tiling import Tile, tiles_of
 
 GROUP = 6
 """G."""
