@@ -256,12 +256,21 @@ def loss_of(learner: Learner, groups: list[Group]) -> float:
     return visualizer_loss(learner, groups, torch.Generator().manual_seed(0), torch.ones(48))[0].item()
 
 
+def counted(group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the real cells of a group count, and what stands in them."""
+    real = group.layout.noisy.mask
+    return group.weights[real], group.nouns[real]
+
+
 def test_the_loss_asks_for_nouns_as_much_as_the_stage_says(batches):
     torch.manual_seed(0)
     mot, groups = Mot(TINY.model), batches.batch_at(1)
     silent, asking = Learner(mot, 0.0), Learner(mot, 0.5)
     flow, both = loss_of(silent, groups), loss_of(asking, groups)
-    assert both > flow + 0.5, "names not yet known cost nothing"
+    cells, asked = (torch.cat([x.flatten() for x in of]) for of in zip(*map(counted, groups), strict=True))
+    share = ((asked != UNSAID) * cells).sum() / cells.sum()
+    guess = float(np.log(asking.head.out_features))
+    assert both - flow == pytest.approx(0.5 * guess * share.item(), rel=0.2), "guesses cost what guesses do"
     for group in groups:
         group.nouns = torch.full_like(group.nouns, UNSAID)
     assert loss_of(asking, groups) == pytest.approx(flow, rel=1e-6)
