@@ -34,7 +34,7 @@ TRIES = 30
 LONGEST_PROMPT = 400
 """Characters; where a caption of the finer grain is longer, the plain one is asked."""
 BRIEF_FACES = 0.3
-"""Faces whose skin, clothes and ground are left unsaid."""
+"""Faces in training whose skin, clothes and ground are left unsaid, to differ from seed to seed."""
 LONGEST_SERIES = 6
 """Pictures of a series in training; a series shares its budget of tokens (report 2.2)."""
 MOST_REFERENCES = 5
@@ -118,7 +118,9 @@ def text_to_image(
     kind = kind_of("scene" if special else name)
     graph = special(rng, split, aspect=grid) if special else kind.sample(rng, split, grid)
     frame = Frame(graph, (grid[0] * fine, grid[1] * fine), "", kind.name)
-    return Task((replace(frame, prompt=_prompt(frame, rng)),), name=name)
+    briefly = split == "train" and frame.kind == "portrait" and rng.random() < BRIEF_FACES
+    prompt = natural(kind, graph, rng, "brief") if briefly else _prompt(frame, rng)
+    return Task((replace(frame, prompt=prompt),), name=name)
 
 
 def first_words(rng: np.random.Generator, split: str = "train") -> Task:
@@ -182,11 +184,8 @@ def sample_grid(rng: np.random.Generator) -> Grid:
 
 
 def _prompt(frame: Frame, rng: np.random.Generator) -> str:
-    """What the planner would write, mostly; else a caption of another grain (report 2.2.2). A face is more
-    often told in brief: what is left unsaid is to differ from seed to seed."""
+    """What the planner would write, mostly; else a caption of another grain (report 2.2.2)."""
     scene = frame.scene
-    if frame.kind == "portrait" and rng.random() < BRIEF_FACES:
-        return natural(kind_of(frame.kind), scene, rng, "brief")
     plain = caption(scene, rng) if isinstance(scene, Scene) else kind_of(frame.kind).phrase(scene)
     choice = rng.random()
     if choice < 0.75:

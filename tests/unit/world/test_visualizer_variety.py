@@ -72,3 +72,8 @@ def test_some_faces_are_learned_from_few_words() -> None:
     tasks = [text_to_image(np.random.default_rng(i), kinds={"portrait": 1.0}) for i in range(200)]
     brief = np.mean([task.shots[0].prompt == told(face_of(task)) for task in tasks])
     assert brief == pytest.approx(BRIEF_FACES, abs=0.1)
+
+
+def test_faces_that_are_judged_are_told_wholly() -> None:
+    tasks = [text_to_image(np.random.default_rng(i), "heldout", {"portrait": 1.0}) for i in range(60)]
+    assert all(task.shots[0].prompt != told(face_of(task)) for task in tasks)
