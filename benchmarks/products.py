@@ -1,5 +1,11 @@
-"""What bare matrix products of the nano family's shapes reach on this machine: the ceiling of its steps."""
+"""What bare matrix products of the nano family's shapes reach on this machine: the ceiling of its steps.
 
+    python benchmarks/products.py
+
+Prints GFLOP/s by precision and rows, then one JSON line; other benchmarks hold their steps against them.
+"""
+
+import json
 import time
 from collections.abc import Callable
 
@@ -10,6 +16,7 @@ SHAPES = ((256, 256), (256, 2048), (1024, 256))
 TIMES = (4, 1, 1)
 """How often a block has each."""
 TRIES = 12
+ROWS = (128, 512, 2048)
 
 
 @torch.inference_mode()
@@ -31,3 +38,18 @@ def seconds_of(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    found = {
+        precision: {str(rows): round(flops_a_second(precision, rows) / 1e9, 1) for rows in ROWS}
+        for precision in ("fp32", "bf16")
+    }
+    for precision, by_rows in found.items():
+        print(precision, "  ".join(f"{rows} rows {reached}" for rows, reached in by_rows.items()), flush=True)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
