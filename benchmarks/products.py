@@ -33,6 +33,7 @@ def flops_a_second(precision: str, tokens: int) -> float:
     return flops / seconds
 
 
+@torch.inference_mode()
 def seconds_of(work: Callable[[], object]) -> float:
     """Seconds that one call takes."""
     began = time.perf_counter()

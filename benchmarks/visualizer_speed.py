@@ -124,7 +124,6 @@ def _pixart(precision: str, grid: Grid, batch: int, context: int) -> Callable[[]
     return render
 
 
-@torch.inference_mode()
 def main() -> None:
     """Measure and print."""
     logging.disable(logging.INFO)

@@ -79,13 +79,11 @@ def enlargement_of(source: Rgba, size: tuple[int, int]) -> Enlargement:
 
 def encode_tile(vae: Vae, enlarged: Enlargement, tile: Tile, margin: int = ENCODE_MARGIN) -> Tensor:
     """Latent `[Z, h, w]` of a tile of the enlargement."""
-    (y0, y1), (x0, x1) = (
-        (max(0, span.begin - margin), min(side, span.end + margin))
-        for span, side in zip((tile.rows, tile.columns), tile.grid, strict=True)
-    )
-    planes = enlarged.part((y0 * CELL, y1 * CELL), (x0 * CELL, x1 * CELL))
+    wide = tile.outer.widened(margin)
+    rows, columns = wide.cut(CELL)
+    planes = enlarged.part((rows.start, rows.stop), (columns.start, columns.stop))
     z = vae.encode(planes[None].contiguous(memory_format=torch.channels_last))[0].float()
-    return z[:, tile.rows.begin - y0 : tile.rows.end - y0, tile.columns.begin - x0 : tile.columns.end - x0]
+    return z[:, *wide.inside()]
 
 
 def places_of(tiles: Sequence[Tile], scales: Sequence[float]) -> Place:

@@ -25,6 +25,11 @@ class Span:
     begin: int
     end: int
 
+    @classmethod
+    def alone(cls, first: int, last: int) -> Span:
+        """One that overlaps nothing."""
+        return cls(first, last, first, last)
+
     def widened(self, by: int, side: int) -> Span:
         """The same span of a side, overlapping so many cells beyond its own."""
         return Span(self.first, self.last, max(0, self.first - by), min(side, self.last + by))
@@ -42,6 +47,12 @@ class Tile:
     def size(self) -> tuple[int, int]:
         """Cells (rows, columns) with the overlap: tiles of one size may share a batch."""
         return self.rows.end - self.rows.begin, self.columns.end - self.columns.begin
+
+    @property
+    def outer(self) -> Tile:
+        """It with its overlap as its own."""
+        rows, columns = (Span.alone(s.begin, s.end) for s in (self.rows, self.columns))
+        return Tile(rows, columns, self.grid)
 
     def widened(self, by: int) -> Tile:
         """The same tile, overlapping its neighbours by so many cells."""
@@ -69,7 +80,7 @@ def tiles_of(grid: tuple[int, int], most: int = TILE_CELLS, overlap: int = OVERL
 def _spans(cells: int, most: int, overlap: int) -> list[Span]:
     count = -(-cells // most)
     edges = [round(i * cells / count) for i in range(count + 1)]
-    return [Span(a, b, a, b).widened(overlap, cells) for a, b in itertools.pairwise(edges)]
+    return [Span.alone(a, b).widened(overlap, cells) for a, b in itertools.pairwise(edges)]
 
 
 def _part(scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> Part:

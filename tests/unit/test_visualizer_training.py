@@ -267,7 +267,7 @@ def test_the_loss_asks_for_nouns_as_much_as_the_stage_says(batches):
     mot, groups = Mot(TINY.model), batches.batch_at(1)
     silent, asking = Learner(mot, 0.0), Learner(mot, 0.5)
     flow, both = loss_of(silent, groups), loss_of(asking, groups)
-    cells, asked = (torch.cat([x.flatten() for x in of]) for of in zip(*map(counted, groups), strict=True))
+    cells, asked = (torch.cat(of) for of in zip(*map(counted, groups), strict=True))
     share = ((asked != UNSAID) * cells).sum() / cells.sum()
     guess = float(np.log(asking.head.out_features))
     assert both - flow == pytest.approx(0.5 * guess * share.item(), rel=0.2), "guesses cost what guesses do"

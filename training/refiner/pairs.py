@@ -255,7 +255,7 @@ def _planes(picture: Pixels) -> Tensor:
 
 
 def _crop(corner: tuple[int, int], grid: tuple[int, int], crop: int) -> Tile:
-    rows, columns = (Span(first, first + crop, first, first + crop) for first in corner)
+    rows, columns = (Span.alone(first, first + crop) for first in corner)
     return Tile(rows, columns, grid)
 
 
