@@ -2,7 +2,8 @@
 
 Paints held-out cases of every capability (`capabilities.py`), has the world's verifiers judge them, and
 writes `rows.json`, `table.md` and a contact sheet a row with prompt and verdict under each picture: look at
-them. Rates come with Wilson 95 % intervals, other means with 1.96 standard errors. `--compare` runs the rows
+them. Rates come with Wilson 95 % intervals, other means with 1.96 standard errors. Rows do not depend on each
+other, so `--jobs` processes share them, which takes less time than as many threads. `--compare` runs the rows
 with one sampler setting changed at a time instead.
 """
 
@@ -15,8 +16,11 @@ import math
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +46,8 @@ TOKENS = 1600
 """Noisy tokens of a batch, about."""
 SHOWN = 12
 """Cases on a contact sheet."""
+ALSO = ("right", "dB outside")
+"""Measures that a table shows without a bar: all that was asked, and how well an edit keeps the rest."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,12 @@ def main() -> None:
     parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True, help=hold)
     color = "lead stated palettes to their colours (wanimage/coloring.py)"
     parser.add_argument("--color", action=argparse.BooleanOptionalAction, default=True, help=color)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="rows at a time")
+    parser.add_argument("--threads", type=int, default=2, help="of a job")
     arguments = parser.parse_args()
+    for name in ("n", "jobs", "threads"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name} {getattr(arguments, name)}: give 1 or more")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(arguments.threads)
     wanted = chosen(arguments.rows)
@@ -77,13 +87,18 @@ def main() -> None:
         compare(painter, wanted, arguments.n, arguments.out)
     else:
         sampler = SamplerConfig(keep=arguments.keep, color=arguments.color)
-        evaluate(painter, wanted, arguments.n, arguments.out, sampler)
+        said = {"count": arguments.n, "out": arguments.out, "sampler": sampler}
+        judge = partial(measured, arguments.family, painter.precision, **said)
+        evaluate(judge, [row.name for row in wanted], arguments.out, arguments.jobs, arguments.threads)
 
 
-def load(family: Path) -> Painter:
-    """The models of a family, in the precision that paints sooner on this machine."""
+@cache
+def load(family: Path, precision: str | None = None) -> Painter:
+    """The models of a family, if not told otherwise in the precision that paints sooner on this machine."""
     models = Understanding.load(family / "understanding"), Mot.load(family), load_vae(family)
     painter = Painter(*models, coloring=Coloring.load(family))
+    if precision:
+        return replace(painter, precision=precision)
     task = text_to_image(np.random.default_rng(0))
     # Within the autocast that is tried, which "fp32" leaves as it is.
     precision = faster_precision(lambda: painter.paint([task], SamplerConfig(steps=1)))
@@ -99,33 +114,42 @@ def chosen(words: str) -> list[Row]:
 
 
 def evaluate(
-    painter: Painter, wanted: Sequence[Row], count: int, out: Path, sampler: SamplerConfig
+    judge: Callable[[str], dict], names: Sequence[str], out: Path, jobs: int, threads: int
 ) -> list[dict]:
-    """Paint and judge the rows."""
-    results = []
-    for row in wanted:
-        started = time.perf_counter()
-        cases = run(painter, row, count, sampler)
-        results.append(
-            {
-                "row": row.name,
-                "task": row.task,
-                "n": len(cases),
-                "measures": gathered([case.measures for case in cases]),
-                "bars": row.bars,
-                "dB": db_of(painter, cases),
-                "seconds": round(time.perf_counter() - started, 1),
-            }
-        )
-        contact_sheet(
-            [(c.task, c.pictures, [c.report] * len(c.pictures)) for c in cases[:SHOWN]],
-            out / f"{row.name.replace(' ', '_').replace(',', '').replace(':', 'x')}.png",
-        )
-        log.info("%s", json.dumps(results[-1]))
-        (out / "rows.json").write_text(json.dumps(results, indent=1) + "\n")
-        (out / "table.md").write_text(table(results))
+    """`judge` the rows of these names, in `jobs` processes of as many threads each; writes as they end."""
+    results: list[dict] = []
+    processes = ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,))
+    with processes as pool:
+        for found in pool.map(judge, names):
+            results.append(found)
+            log.info("%s", json.dumps(found))
+            (out / "rows.json").write_text(json.dumps(results, indent=1) + "\n")
+            (out / "table.md").write_text(table(results))
     print(table(results))
     return results
+
+
+def measured(
+    family: Path, precision: str, name: str, *, count: int, out: Path, sampler: SamplerConfig
+) -> dict:
+    """Paint and judge one row; writes its contact sheet."""
+    painter = load(family, precision)
+    row, started = rows()[name], time.perf_counter()
+    cases = run(painter, row, count, sampler)
+    found = {
+        "row": row.name,
+        "task": row.task,
+        "n": len(cases),
+        "measures": gathered([case.measures for case in cases]),
+        "bars": row.bars,
+        "dB": db_of(painter, cases),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    contact_sheet(
+        [(c.task, c.pictures, [c.report] * len(c.pictures)) for c in cases[:SHOWN]],
+        out / f"{row.name.replace(' ', '_').replace(',', '').replace(':', 'x')}.png",
+    )
+    return found
 
 
 def compare(painter: Painter, wanted: Sequence[Row], count: int, out: Path) -> list[dict]:
@@ -209,18 +233,27 @@ def _mean(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def table(results: Sequence[dict]) -> str:
-    """The rows in Markdown: measures in percent unless their name has a unit."""
-    lines = ["| row | n | measures | bar | dB, VAE's own |", "|---|---|---|---|---|"]
+    """The rows in Markdown: what they have bars for, which are bold where met, and `ALSO`; in percent unless
+    the name of a measure has a unit."""
+    lines = ["| capability | n | measure | bar | reached |", "|---|---|---|---|---|"]
     for row in results:
-        said = [_said(name, *values[:3]) for name, values in row["measures"].items()]
-        bars = [f"{name} {_number(name, bar)}" for name, bar in row["bars"].items()]
-        db = f"{row['dB']['pictures']}, {row['dB']['vae']}"
-        lines.append(f"| {row['row']} | {row['n']} | {'; '.join(said)} | {'; '.join(bars)} | {db} |")
+        shown = [
+            name for name in dict.fromkeys((*(row["bars"] or ("kept",)), *ALSO)) if name in row["measures"]
+        ]
+        heads = [f"{row['row']} | {row['n']}", *[" | "] * (len(shown) - 1)]
+        for head, name in zip(heads, shown, strict=True):
+            value, low, high = (_number(name, each) for each in row["measures"][name][:3])
+            bar, said = _bar(row, name), name.removeprefix("least ")
+            lines.append(f"| {head} | {said} | {bar} | {value} ({low}-{high}) |".replace("|  ", "| "))
     return "\n".join(lines) + "\n"
 
 
-def _said(name: str, value: float, low: float, high: float) -> str:
-    return f"{name} {_number(name, value)} ({_number(name, low)}-{_number(name, high)})"
+def _bar(row: dict, name: str) -> str:
+    if name not in row["bars"]:
+        return ""
+    bar, value = row["bars"][name], row["measures"][name][0]
+    met = value <= bar if name.startswith("least") else value >= bar
+    return f"**{_number(name, bar)}**" if met else _number(name, bar)
 
 
 def _number(name: str, value: float) -> str:

@@ -1,13 +1,19 @@
 """The visualizer's rows: true pictures pass, empty ones fail, and what failed is asked for more."""
 
+import json
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tests.conftest import SHIPPED
 from training.visualizer.capabilities import Row, fringe, report_of, rows
-from training.visualizer.evaluate import gathered, table
+from training.visualizer.evaluate import evaluate, gathered, measured, table
 from training.visualizer.tasks import SHARES
 from training.world.assets import sprites as assets
 from wanimage.models.layout import Grid
+from wanimage.sampling import SamplerConfig
 
 pytestmark = pytest.mark.skipif(not assets.icons_path().exists(), reason="the icons are not fetched")
 
@@ -84,14 +90,28 @@ def test_rates_have_wilsons_interval_and_other_means_their_error():
     assert found["kept"][3] == 2
 
 
-def test_the_table_says_measures_with_their_bars():
+def test_the_table_says_measures_with_their_bars_and_which_are_met():
     row = {
-        "row": "palettes", "n": 2, "bars": {"least deltaE2000": 8}, "dB": {"pictures": 20.1, "vae": 30.0},
-        "measures": {"right": [0.5, 0.1, 0.9, 2], "least deltaE2000": [7.25, 6.0, 8.5, 2]},
+        "row": "palettes", "n": 2, "bars": {"least deltaE2000": 8, "least share off": 8},
+        "measures": {
+            "right": [0.5, 0.1, 0.9, 2],
+            "least deltaE2000": [7.25, 6.0, 8.5, 2], "least share off": [9, 8, 10, 2],
+        },
     }  # fmt: skip
-    line = table([row]).splitlines()[2]
-    said = "right 50 (10-90); least deltaE2000 7.2 (6.0-8.5)"
-    assert line == f"| palettes | 2 | {said} | least deltaE2000 8.0 | 20.1, 30.0 |"
+    assert table([row]).splitlines()[2:] == [
+        "| palettes | 2 | deltaE2000 | **8.0** | 7.2 (6.0-8.5) |",
+        "| | | share off | 8.0 | 9.0 (8.0-10.0) |",
+        "| | | right | | 50 (10-90) |",
+    ]
+
+
+def test_rows_judged_in_processes_of_their_own_come_out_as_in_this_one(tmp_path: Path):
+    judge = partial(measured, SHIPPED, "fp32", count=2, out=tmp_path, sampler=SamplerConfig(steps=1))
+    (found,) = evaluate(judge, ["1 objects"], tmp_path, jobs=1, threads=1)
+    assert found["measures"] == judge("1 objects")["measures"]
+    assert json.loads((tmp_path / "rows.json").read_text()) == [found]
+    assert "| 1 objects | 2 |" in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "1_objects.png").exists()
 
 
 def grid_of(row: str) -> Grid:
