@@ -3,8 +3,7 @@
 Trains from nothing, on first words alone, with all parts and with each left out: attention that starts from
 the understanding branch (report 3.1), and cells named halfway up (`naming.py`). All see the same tasks, none
 twice, and the same noise, so that the flow error of a step is one of pictures not seen before. Writes
-`ablations.json` with every step's and a plot, and prints in how many steps each comes to where one without
-the part ends.
+`ablations.json` with every step's and a plot a recipe, and prints how many steps a part saves or costs.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from training.visualizer.naming import Learner
 from wanimage.models.attention import Backend
 from wanimage.models.mot import Mot, init_from_understanding
 from wanimage.models.understanding import Understanding
+from wanimage.models.vae import Vae
 
 WINDOW = 20
 """Steps whose mean is a point of a curve."""
@@ -81,7 +81,7 @@ def first_words(stage: VisualizerTraining, steps: int, pictures: int) -> Visuali
 
 
 def run(
-    stage: VisualizerTraining, understanding: Understanding, vae: torch.nn.Module, out: Path
+    stage: VisualizerTraining, understanding: Understanding, vae: Vae, out: Path
 ) -> dict[str, list[float]]:
     """The flow error of each step by recipe; anew, whatever lies in `out`."""
     batches = Batches(understanding, vae, stage.model, stage.data, "fp32")
@@ -102,12 +102,16 @@ def run(
 
 
 def compared(found: dict[str, list[float]]) -> str:
-    """The table in Markdown: where each recipe ends, and when the first one has come there."""
-    whole = RECIPES[0].name
-    lines = ["| recipe | flow error at the end | steps to it | with all parts |", "|---|---|---|---|"]
+    """The table in Markdown: where each recipe ends, when it has come to where the first one ends, and when
+    that one has come to its own end; "never" within these steps."""
+    whole = found[RECIPES[0].name]
+    lines = [
+        "| recipe | flow error at the end | steps to where all parts end | steps of all parts to its end |",
+        "|---|---|---|---|",
+    ]
     for name, errors in found.items():
-        end, steps = smoothed(errors)[-1], len(errors)
-        lines.append(f"| {name} | {end:.3f} | {steps} | {steps_to(found[whole], end) or 'more'} |")
+        theirs, ours = steps_to(errors, smoothed(whole)[-1]), steps_to(whole, smoothed(errors)[-1])
+        lines.append(f"| {name} | {smoothed(errors)[-1]:.3f} | {theirs or 'never'} | {ours or 'never'} |")
     return "\n".join(lines) + "\n"
 
 
