@@ -66,7 +66,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     torch.set_num_threads(arguments.threads)
     found = run(
-        first_words(SIZES[arguments.size]()[0], arguments.steps, arguments.pictures),
+        beginning(SIZES[arguments.size]()[0], arguments.steps, arguments.pictures),
         Understanding.load(arguments.family / "understanding"),
         load_vae(arguments.family),
         arguments.out,
@@ -74,7 +74,7 @@ def main() -> None:
     print(compared(found))
 
 
-def first_words(stage: VisualizerTraining, steps: int, pictures: int) -> VisualizerTraining:
+def beginning(stage: VisualizerTraining, steps: int, pictures: int) -> VisualizerTraining:
     """The beginning of a stage, at one rate once it is warm."""
     loop = replace(stage.loop, steps=steps, decay=0.0, warmup=WINDOW, log_every=1, precision="fp32")
     return replace(stage, loop=loop, data=replace(stage.data, singles=pictures, easy_steps=steps))

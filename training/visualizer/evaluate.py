@@ -237,14 +237,13 @@ def table(results: Sequence[dict]) -> str:
     the name of a measure has a unit."""
     lines = ["| capability | n | measure | bar | reached |", "|---|---|---|---|---|"]
     for row in results:
-        shown = [
-            name for name in dict.fromkeys((*(row["bars"] or ("kept",)), *ALSO)) if name in row["measures"]
-        ]
-        heads = [f"{row['row']} | {row['n']}", *[" | "] * (len(shown) - 1)]
-        for head, name in zip(heads, shown, strict=True):
+        shown = [name for name in (*(row["bars"] or ("kept",)), *ALSO) if name in row["measures"]]
+        head = (row["row"], str(row["n"]))
+        for name in dict.fromkeys(shown):
             value, low, high = (_number(name, each) for each in row["measures"][name][:3])
-            bar, said = _bar(row, name), name.removeprefix("least ")
-            lines.append(f"| {head} | {said} | {bar} | {value} ({low}-{high}) |".replace("|  ", "| "))
+            cells = (*head, name.removeprefix("least "), _bar(row, name), f"{value} ({low}-{high})")
+            lines.append("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|")
+            head = ("", "")  # a row is named once
     return "\n".join(lines) + "\n"
 
 
