@@ -24,11 +24,12 @@ from wanimage.weights import MANIFEST, PLANNERS, part_digest, part_of, write_man
 
 PARENTS = {
     "vae": (), "understanding": (), "planner": (), "mot": ("understanding", "vae"), "enhancer": ("planner",),
-    "refiner": ("understanding", "vae", "mot"),
+    "keeper": ("understanding", "vae", "mot"), "refiner": ("understanding", "vae", "mot"),
 }  # fmt: skip
 """What each part stands on. A part's own lineage may name others: those it was trained on."""
-OPTIONAL = ("planner", "enhancer", "refiner")
-"""Parts that a family may lack: without its own, the planner is the understanding branch."""
+OPTIONAL = ("planner", "enhancer", "keeper", "refiner")
+"""Parts that a family may lack: without its own, the planner is the understanding branch, and without a
+keeper masks alone hold what an edit leaves alone."""
 FOLDERS = ("understanding", "planner", "enhancer")
 """Parts that are folders: Hugging Face models, and the enhancer's adapter."""
 DIGEST_SAMPLES = 64

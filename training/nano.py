@@ -7,6 +7,7 @@
 | understanding | to plan: text, pictures, markup | 60 min |
 | vae | pictures to latents and back, taught by the understanding's vision tower | 160 min |
 | visualizer | to draw what was planned, on the two frozen ones | 150 min |
+| keeper | what an edit leaves alone, from watching the visualizer | 15 min |
 | enhancer | to describe what is asked for, as an adapter on the first | 15 min |
 | refiner | to enlarge and repair what the others draw | 60 min |
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from training import manifest
 
-STAGES = ("understanding", "vae", "visualizer", "enhancer", "refiner")
+STAGES = ("understanding", "vae", "visualizer", "keeper", "enhancer", "refiner")
 
 
 def main() -> None:
@@ -34,7 +35,12 @@ def main() -> None:
     for stage in STAGES:
         command = [sys.executable, "-m", f"training.{stage}", "--out", str(arguments.out / stage)]
         command += ["--size", arguments.size, "--resume", "--export", str(arguments.weights)]
-        if stage in ("visualizer", "enhancer", "refiner"):  # they stand on parts that were just exported
+        if stage in (
+            "visualizer",
+            "keeper",
+            "enhancer",
+            "refiner",
+        ):  # they stand on what was just exported
             command += ["--family", str(arguments.weights)]
         if stage == "enhancer":
             command += ["--stage", "sft"]

@@ -6,11 +6,13 @@ Letters: N cells of a picture, Z latent channels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from wanimage.coloring import Coloring, Palette
 from wanimage.keeping import Original, keep
+from wanimage.models.keeper import Keeper
 from wanimage.models.layout import Grid
 from wanimage.sampling import SamplerConfig, guide
 
@@ -23,6 +25,22 @@ class Aim:
     originals: Sequence[Original] = ()
     """References of the same grid; empty for pictures of a series, which are no edits."""
     palette: Palette | None = None
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """What a family has to steer with."""
+
+    coloring: Coloring | None = None
+    """How latents look, for palettes; without it they are as the model paints them."""
+    keeper: Keeper | None = None
+    """Tells what an edit leaves alone; without it nothing is held but by masks."""
+
+    @staticmethod
+    def load(family: Path) -> "Helpers":
+        """From a family's folder, which may lack a keeper."""
+        keeper = Keeper.load(family) if (family / "keeper.json").exists() else None
+        return Helpers(Coloring.load(family), keeper)
 
 
 def aims(
@@ -40,7 +58,7 @@ def steer(
     t: float,
     aim: Aim,
     sampler: SamplerConfig,
-    coloring: Coloring | None,
+    helpers: Helpers,
 ) -> Tensor:
     """The velocity `[N, Z]` of a picture `x` `[N, Z]` at time `t` above 0.
 
@@ -51,7 +69,7 @@ def steer(
     if len(branches) > 1:
         velocity = guide(velocity, branches[1], branches[2] if len(branches) > 2 else None, sampler)
     if sampler.keep:
-        velocity = keep(velocity, x, t, aim.grid, aim.originals)
-    if sampler.color and aim.palette and coloring:
-        velocity = coloring.pull(velocity, x, t, aim.palette)
+        velocity = keep(velocity, branches, x, t, aim.grid, aim.originals, helpers.keeper)
+    if sampler.color and aim.palette and helpers.coloring:
+        velocity = helpers.coloring.pull(velocity, x, t, aim.palette)
     return velocity

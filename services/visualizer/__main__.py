@@ -34,7 +34,7 @@ SERVICE = serve.Service(
     grpc_name="wanimage.v1.VisualizerService",
     add_front=add_front,
     open_worker=open_worker,
-    worker_parts=("mot", "preview"),
+    worker_parts=("mot", "preview", "keeper"),
     front_parts=("understanding",),  # for its tokenizer, which says how long a prompt may be
 )
 

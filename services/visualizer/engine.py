@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from services.visualizer.grouping import group
-from wanimage.coloring import Coloring, Palette, stated
+from wanimage.coloring import Palette, stated
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.keeping import Original
@@ -41,7 +41,7 @@ from wanimage.models.precision import GAIN, by_turns, hold_linears
 from wanimage.models.understanding import Understanding, VisionInput
 from wanimage.models.vae import straight
 from wanimage.sampling import SamplerConfig, Trajectory, evaluations, picture_noise
-from wanimage.steering import Aim, aims, steer
+from wanimage.steering import Aim, Helpers, aims, steer
 from wanimage.weights import Family
 
 UNPROMPTED = 32
@@ -127,7 +127,7 @@ class VisualizerEngine:
         self.understanding = Understanding.load(family.path / "understanding")
         self.mot = Mot.load(family.path)
         self._preview = {k: v.float() for k, v in load_file(family.path / "preview.safetensors").items()}
-        self._coloring = Coloring(**self._preview)
+        self._helpers = Helpers.load(family.path)
         self._batches: dict[tuple[int, ...], _Batch] = {}
         self._unprompted: dict[Condition, Context] = {}
         self.precision = "fp32"
@@ -254,7 +254,7 @@ class VisualizerEngine:
         sizes, path, sampler = _sizes(state.spec), state.path, state.spec.sampler
         pictures = zip(*(branch.split(sizes) for branch in branches), strict=True)
         parts = zip(pictures, path.x.split(sizes), state.aims, strict=True)
-        return torch.cat([steer(own, x, path.t, aim, sampler, self._coloring) for own, x, aim in parts])
+        return torch.cat([steer(own, x, path.t, aim, sampler, self._helpers) for own, x, aim in parts])
 
     def _together(self, states: Sequence[RenderState]) -> _Batch:
         """The contexts of all branches as one batch; kept while the company stays the same."""

@@ -35,11 +35,11 @@ from training.visualizer.sample import Painter
 from training.visualizer.sheet import contact_sheet
 from training.visualizer.tasks import Task, text_to_image
 from training.world.report import Report
-from wanimage.coloring import Coloring
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import straight
 from wanimage.sampling import SamplerConfig, Solver
+from wanimage.steering import Helpers
 
 log = logging.getLogger("training.visualizer.evaluate")
 TOKENS = 1600
@@ -96,7 +96,7 @@ def main() -> None:
 def load(family: Path, precision: str | None = None) -> Painter:
     """The models of a family, if not told otherwise in the precision that paints sooner on this machine."""
     models = Understanding.load(family / "understanding"), Mot.load(family), load_vae(family)
-    painter = Painter(*models, coloring=Coloring.load(family))
+    painter = Painter(*models, helpers=Helpers.load(family))
     if precision:
         return replace(painter, precision=precision)
     task = text_to_image(np.random.default_rng(0))

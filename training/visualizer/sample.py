@@ -9,7 +9,7 @@ Letters: B tasks, N noisy tokens, Z latent channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from training.visualizer.data import padded
 from training.visualizer.kept import difference, encode
 from training.visualizer.tasks import Task
 from training.world.tasks.sample import Frame
-from wanimage.coloring import Coloring, stated
+from wanimage.coloring import stated
 from wanimage.images import defringed
 from wanimage.keeping import Original
 from wanimage.models.conditioning import Condition, read
@@ -28,7 +28,7 @@ from wanimage.models.mot import Context, Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import Vae, straight
 from wanimage.sampling import SamplerConfig, picture_noise, sample
-from wanimage.steering import Aim, aims, steer
+from wanimage.steering import Aim, Helpers, aims, steer
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Painter:
     vae: Vae
     precision: str = "fp32"
     """`fp32` runs well everywhere; `bf16` is faster where the machine multiplies in it."""
-    coloring: Coloring | None = None
-    """How latents look, for palettes that prompts state; without it they are as the model paints them."""
+    helpers: Helpers = field(default_factory=Helpers)
+    """What it is steered with."""
 
     @torch.inference_mode()
     def paint(self, tasks: Sequence[Task], sampler: SamplerConfig, seed: int = 0) -> list[list[np.ndarray]]:
@@ -79,7 +79,7 @@ class Painter:
             branches, first = answers if task.references else answers[:2], 0
             for aim in own:
                 where = (i, slice(first, first + aim.grid[0] * aim.grid[1]))
-                out[where] = steer([b[where] for b in branches], x[where], t, aim, sampler, self.coloring)
+                out[where] = steer([b[where] for b in branches], x[where], t, aim, sampler, self.helpers)
                 first = where[1].stop
         return out
 

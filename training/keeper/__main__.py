@@ -1,0 +1,79 @@
+"""`python -m training.keeper --out runs/nano/keeper --family weights/nano --export weights/nano [--resume]`.
+
+Watches the visualizer of `--family` paint edits whose outcome the world knows, and learns from them which
+cells stay (`wanimage/models/keeper.py`). Each round is a stage; what it watched is kept under `--out`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from training import command, manifest
+from training.export import export
+from training.keeper.config import SIZES, KeeperTraining
+from training.keeper.loss import Batches, keeper_loss, mistakes
+from training.keeper.watching import Looks, WatchConfig, watch
+from training.keeping import folder_for, made_once
+from training.loop import LoopState, train
+from training.visualizer.evaluate import load
+from training.visualizer.sample import Painter
+from wanimage.models.keeper import Keeper
+
+JUDGED = 96
+"""Edits of the val split that the last keeper is judged by."""
+
+
+def main() -> None:
+    """Watch, train, export."""
+    parser = command.staged("keeper", __doc__, SIZES, threads=2)
+    parser.add_argument("--family", type=Path, default=Path("weights/nano"), help="folder of the painter")
+    arguments, rounds = command.begun(parser, SIZES)
+    precision = None if arguments.precision == "auto" else arguments.precision
+    painter = load(arguments.family, precision)
+    parents = manifest.digests(arguments.family, manifest.PARENTS["keeper"])
+    said = [asdict(each) for each in rounds]
+    folder = folder_for(arguments.out / "watched", {"rounds": said, "parents": parents})
+    keeper, results = run(rounds, painter, arguments.out, folder, resume=arguments.resume)
+    if arguments.export:
+        lineage = {"rounds": said, "results": results, "parents": parents}
+        export("keeper", keeper.state_dict(), keeper.to_json(), arguments.export, lineage)
+
+
+def run(
+    rounds: Sequence[KeeperTraining], painter: Painter, out: Path, watched: Path, *, resume: bool
+) -> tuple[Keeper, dict[str, float]]:
+    """The keeper after all rounds, each of which learns from what was seen in it and before; and how it does
+    on edits of the val split, painted with what it holds itself."""
+    keeper, looks = None, []
+    for each in rounds:
+        torch.manual_seed(each.loop.seed)
+        looks.append(seen(painter, each.watch, keeper, watched))
+        keeper = learned(each, Looks.joined(looks), out / each.name, resume=resume)
+    assert keeper is not None, "a run has a round"
+    last = rounds[-1].watch
+    judged = replace(last, edits=min(JUDGED, last.edits), split="val", own=True)
+    return keeper, mistakes(keeper, watch(painter, judged, keeper))
+
+
+def seen(painter: Painter, config: WatchConfig, keeper: Keeper | None, folder: Path) -> Looks:
+    """What there is to see of the edits, watched once."""
+    name = f"{config.split}-{config.edits}-{config.seed}{'-own' * config.own}.safetensors"
+    made_once(folder / name, lambda path: watch(painter, config, keeper).save(path))
+    return Looks.load(folder / name)
+
+
+def learned(config: KeeperTraining, looks: Looks, out: Path, *, resume: bool) -> Keeper:
+    """A keeper from chance, trained on looks; its averaged weights."""
+    keeper = Keeper(config.model)
+    batches = Batches(looks, config.loop.seed)
+    state: LoopState = train(keeper, keeper_loss, batches.batch_at, config.loop, out, resume=resume)
+    keeper.load_state_dict(state.ema)
+    return keeper.eval().requires_grad_(False)
+
+
+if __name__ == "__main__":
+    main()
