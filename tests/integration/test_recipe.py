@@ -56,7 +56,7 @@ def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights
 ) -> None:
     runs, _, digest = trained
     checkpoints = {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")}
-    assert len(checkpoints) == 28, checkpoints  # two files a stage, and two of the specialist that OPD makes
+    assert len(checkpoints) == 32, checkpoints  # two files a stage, and two of the specialist that OPD makes
     assert train(runs, tmp_path / "tiny") == digest
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")} == checkpoints
 

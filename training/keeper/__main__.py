@@ -32,7 +32,8 @@ def main() -> None:
     parser = command.staged("keeper", __doc__, SIZES, threads=2)
     parser.add_argument("--family", type=Path, default=Path("weights/nano"), help="folder of the painter")
     arguments, rounds = command.begun(parser, SIZES)
-    precision = None if arguments.precision == "auto" else arguments.precision
+    # Not the sooner one of this machine: what is seen must not depend on who watches.
+    precision = "fp32" if arguments.precision == "auto" else arguments.precision
     painter = load(arguments.family, precision)
     parents = manifest.digests(arguments.family, manifest.PARENTS["keeper"])
     said = [asdict(each) for each in rounds]
