@@ -9,14 +9,17 @@ anybody. Where a client does give a mask, it alone says which cells may change.
 Letters: N cells of a picture, Z latent channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from wanimage.models.keeper import Keeper, sights
+from wanimage.models.keeper import sights
 from wanimage.models.layout import Grid
+
+Unchanged = Callable[[Tensor], Tensor]
+"""Which cells `[N]` stay, told from sights `[F, h, w]`: `Keeper.unchanged`."""
 
 
 @dataclass(frozen=True)
@@ -36,25 +39,24 @@ def keep(
     t: float,
     grid: Grid,
     originals: Sequence[Original],
-    keeper: Keeper | None,
+    unchanged: Unchanged | None,
 ) -> Tensor:
     """The velocity `[N, Z]` of a picture `x` `[N, Z]` at time `t` above 0, towards an original's cells where
-    its mask says so or, without one, where the keeper does.
+    its mask says so or, without one, where `unchanged` does.
 
     `branches` are the velocities before guidance, with prompt and, if there is one, without. `originals` have
-    the same grid; the first with a mask counts, else the one that keeps most. Without a keeper masks alone
+    the same grid; the first with a mask counts, else the one that keeps most. Without `unchanged` masks alone
     hold.
     """
-    predicted = [x - t * branch for branch in branches[:2]]
-    unprompted = predicted[1] if len(predicted) > 1 else None
     most, held = 0.0, velocity
     for original in originals:
         towards = (x - original.latents) / t
         if original.changeable is not None:
             return torch.where(original.changeable[:, None], velocity, towards)
-        if keeper is None:
+        if unchanged is None:
             continue
-        kept = keeper.unchanged(sights(predicted[0], unprompted, original.latents, t, grid))
+        prompted, *unprompted = (x - t * branch for branch in branches[:2])
+        kept = unchanged(sights(prompted, unprompted[0] if unprompted else None, original.latents, t, grid))
         share = float(kept.float().mean())
         if share > most:
             most, held = share, torch.where(kept[:, None], towards, velocity)

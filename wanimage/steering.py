@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from wanimage.coloring import Coloring, Palette
-from wanimage.keeping import Original, keep
+from wanimage.keeping import Original, Unchanged, keep
 from wanimage.models.keeper import Keeper
 from wanimage.models.layout import Grid
 from wanimage.sampling import SamplerConfig, guide
@@ -33,14 +33,13 @@ class Helpers:
 
     coloring: Coloring | None = None
     """How latents look, for palettes; without it they are as the model paints them."""
-    keeper: Keeper | None = None
+    unchanged: Unchanged | None = None
     """Tells what an edit leaves alone; without it nothing is held but by masks."""
 
     @staticmethod
-    def load(family: Path) -> "Helpers":
-        """From a family's folder, which may lack a keeper."""
-        keeper = Keeper.load(family) if (family / "keeper.json").exists() else None
-        return Helpers(Coloring.load(family), keeper)
+    def of(family: Path, coloring: Coloring) -> "Helpers":
+        """With what a family's folder has beside its preview: perhaps a keeper."""
+        return Helpers(coloring, Keeper.load(family).unchanged if (family / "keeper.json").exists() else None)
 
 
 def aims(
@@ -69,7 +68,7 @@ def steer(
     if len(branches) > 1:
         velocity = guide(velocity, branches[1], branches[2] if len(branches) > 2 else None, sampler)
     if sampler.keep:
-        velocity = keep(velocity, branches, x, t, aim.grid, aim.originals, helpers.keeper)
+        velocity = keep(velocity, branches, x, t, aim.grid, aim.originals, helpers.unchanged)
     if sampler.color and aim.palette and helpers.coloring:
         velocity = helpers.coloring.pull(velocity, x, t, aim.palette)
     return velocity

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from services.visualizer.grouping import group
-from wanimage.coloring import Palette, stated
+from wanimage.coloring import Coloring, Palette, stated
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.keeping import Original
@@ -127,7 +127,7 @@ class VisualizerEngine:
         self.understanding = Understanding.load(family.path / "understanding")
         self.mot = Mot.load(family.path)
         self._preview = {k: v.float() for k, v in load_file(family.path / "preview.safetensors").items()}
-        self._helpers = Helpers.load(family.path)
+        self._helpers = Helpers.of(family.path, Coloring(**self._preview))
         self._batches: dict[tuple[int, ...], _Batch] = {}
         self._unprompted: dict[Condition, Context] = {}
         self.precision = "fp32"

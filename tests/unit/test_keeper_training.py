@@ -66,6 +66,11 @@ def test_a_watcher_says_what_truly_stays_until_there_is_a_keeper():
     assert torch.equal(Watcher(staying, keeper).unchanged(seen), keeper.unchanged(seen))
 
 
+def test_a_keepers_own_round_needs_a_keeper(painter):
+    with pytest.raises(ValueError, match="give --start"):
+        watch(painter, replace(SMALL, own=True), None)
+
+
 def test_in_its_own_round_a_keeper_holds_what_it_says(painter):
     none, everything = Keeper(KeeperConfig()), Keeper(KeeperConfig())
     for keeper, bias in ((none, 9.0), (everything, -9.0)):

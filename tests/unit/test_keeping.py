@@ -11,17 +11,9 @@ GRID = (6, 8)
 CELLS = GRID[0] * GRID[1]
 
 
-class Near(Keeper):
+def near_it(seen: torch.Tensor) -> torch.Tensor:
     """A keeper of fixed mind: a cell stays if it is predicted within a distance of .13 of the reference's."""
-
-    def __init__(self) -> None:
-        super().__init__(KeeperConfig(width=1, depth=1))
-
-    def unchanged(self, seen: torch.Tensor) -> torch.Tensor:
-        return seen[0].flatten() < 0
-
-
-NEAR = Near()
+    return seen[0].flatten() < 0
 
 
 def at(row: int, column: int) -> int:
@@ -39,7 +31,7 @@ def test_a_step_to_the_end_gives_kept_cells_of_the_reference_and_painted_ones_of
     painted = reference + 0.1 * torch.randn(CELLS, 48)
     painted[at(2, 2)] += 3
     velocity = leading_to(painted, x, t)
-    held = keep(velocity, [velocity], x, t, GRID, [Original(reference)], NEAR)
+    held = keep(velocity, [velocity], x, t, GRID, [Original(reference)], near_it)
     end = x - t * held
     changed = torch.zeros(CELLS, dtype=torch.bool)
     changed[at(2, 2)] = True
@@ -50,26 +42,26 @@ def test_a_step_to_the_end_gives_kept_cells_of_the_reference_and_painted_ones_of
 def test_what_is_kept_is_read_off_the_branches_and_not_off_the_guided_velocity():
     reference, x = torch.zeros(CELLS, 48), torch.randn(CELLS, 48)
     near, far = (leading_to(reference + off, x, 0.5) for off in (0.1, 2.0))
-    kept = keep(far, [near, far], x, 0.5, GRID, [Original(reference)], NEAR)
+    kept = keep(far, [near, far], x, 0.5, GRID, [Original(reference)], near_it)
     torch.testing.assert_close(x - 0.5 * kept, reference, atol=1e-5, rtol=1e-5)
-    assert torch.equal(keep(near, [far, near], x, 0.5, GRID, [Original(reference)], NEAR), near)
+    assert torch.equal(keep(near, [far, near], x, 0.5, GRID, [Original(reference)], near_it), near)
 
 
 def test_of_several_references_the_one_that_keeps_most_is_held():
     near, nearer, x = torch.zeros(CELLS, 48), torch.zeros(CELLS, 48), torch.randn(CELLS, 48)
     near[: CELLS // 4] += 3
     velocity = leading_to(torch.full((CELLS, 48), 0.1), x, 0.5)
-    held = keep(velocity, [velocity], x, 0.5, GRID, [Original(near), Original(nearer)], NEAR)
+    held = keep(velocity, [velocity], x, 0.5, GRID, [Original(near), Original(nearer)], near_it)
     torch.testing.assert_close(x - 0.5 * held, nearer, atol=1e-5, rtol=1e-5)
 
 
 def test_without_references_or_a_keeper_nothing_changes():
     velocity, x = torch.randn(CELLS, 48), torch.randn(CELLS, 48)
-    assert keep(velocity, [velocity], x, 0.5, GRID, [], NEAR) is velocity
+    assert keep(velocity, [velocity], x, 0.5, GRID, [], near_it) is velocity
     assert keep(velocity, [velocity], x, 0.5, GRID, [Original(x - 0.5 * velocity)], None) is velocity
 
 
-@pytest.mark.parametrize("keeper", [NEAR, None])
+@pytest.mark.parametrize("keeper", [near_it, None])
 def test_a_mask_alone_says_which_cells_may_change(keeper):
     reference, x = torch.zeros(CELLS, 48), torch.randn(CELLS, 48)
     painted = torch.full((CELLS, 48), 2.0)  # far everywhere: without a mask another picture

@@ -11,7 +11,6 @@ from services.visualizer.engine import PictureSpec, Reference, RenderSpec, Visua
 from tests.families import build_family
 from wanimage.coloring import Palette
 from wanimage.errors import InvalidInput
-from wanimage.models.keeper import Keeper, KeeperConfig
 from wanimage.sampling import SamplerConfig, Solver
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
@@ -93,9 +92,8 @@ def test_cells_that_an_edit_leaves_alone_are_held_but_not_in_a_series(
     given = reference(grid=(2, 3))
     cells = given.latents.flatten(1).T.repeat(pictures, 1)
     shots = [picture(seed=seed) for seed in range(pictures)]
-    keeper = Keeper(KeeperConfig(width=1, depth=1))
-    monkeypatch.setattr(keeper, "unchanged", lambda seen: torch.ones(seen[0].numel(), dtype=torch.bool))
-    monkeypatch.setattr(engine, "_helpers", replace(engine._helpers, keeper=keeper))
+    everything = lambda seen: torch.ones(seen[0].numel(), dtype=torch.bool)  # noqa: E731
+    monkeypatch.setattr(engine, "_helpers", replace(engine._helpers, unchanged=everything))
     state = engine.prepare(spec(*shots, references=(reference(1, grid=(3, 3)), given), keep=keep))
     engine.step([state])
     assert torch.allclose(state.path.clean, cells, atol=1e-5) == held

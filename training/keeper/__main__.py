@@ -38,20 +38,26 @@ def main() -> None:
     parents = manifest.digests(arguments.family, manifest.PARENTS["keeper"])
     said = [asdict(each) for each in rounds]
     folder = folder_for(arguments.out / "watched", {"rounds": said, "parents": parents})
-    keeper, results = run(rounds, painter, arguments.out, folder, resume=arguments.resume)
+    start = Keeper.load(arguments.start) if arguments.start else None
+    keeper, results = run(rounds, painter, arguments.out, folder, resume=arguments.resume, keeper=start)
     if arguments.export:
         lineage = {"rounds": said, "results": results, "parents": parents}
         export("keeper", keeper.state_dict(), keeper.to_json(), arguments.export, lineage)
 
 
 def run(
-    rounds: Sequence[KeeperTraining], painter: Painter, out: Path, watched: Path, *, resume: bool
+    rounds: Sequence[KeeperTraining],
+    painter: Painter,
+    out: Path,
+    watched: Path,
+    *,
+    resume: bool,
+    keeper: Keeper | None = None,
 ) -> tuple[Keeper, dict[str, float]]:
     """The keeper after all rounds, each of which learns from what was seen in it and before; and how it does
-    on edits of the val split, painted with what it holds itself."""
-    keeper, looks = None, []
+    on edits of the val split, painted with what it holds itself. `keeper` is the one before the first."""
+    looks = []
     for each in rounds:
-        torch.manual_seed(each.loop.seed)
         looks.append(seen(painter, each.watch, keeper, watched))
         keeper = learned(each, Looks.joined(looks), out / each.name, resume=resume)
     assert keeper is not None, "a run has a round"
@@ -69,6 +75,7 @@ def seen(painter: Painter, config: WatchConfig, keeper: Keeper | None, folder: P
 
 def learned(config: KeeperTraining, looks: Looks, out: Path, *, resume: bool) -> Keeper:
     """A keeper from chance, trained on looks; its averaged weights."""
+    torch.manual_seed(config.loop.seed)  # here, so that what was watched before decides nothing
     keeper = Keeper(config.model)
     batches = Batches(looks, config.loop.seed)
     state: LoopState = train(keeper, keeper_loss, batches.batch_at, config.loop, out, resume=resume)

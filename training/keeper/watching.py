@@ -9,7 +9,7 @@ Letters: E edits, S evaluations of each, h, w rows and columns, N = h w cells, F
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from training.visualizer.kept import encode
 from training.visualizer.sample import Painter
 from training.visualizer.tasks import BASE, SHARES, Task, after_references
-from wanimage.models.keeper import SIGHTS, Keeper, KeeperConfig
+from wanimage.models.keeper import SIGHTS, Keeper
 from wanimage.sampling import SamplerConfig
 
 CHANGED = 0.05
@@ -69,13 +69,14 @@ class Looks:
         return Looks(torch.cat([each.seen for each in some]), torch.cat([each.changed for each in some]))
 
 
-class Watcher(Keeper):
+@dataclass
+class Watcher:
     """Stands in a painter's place of the keeper and notes what it is asked, step by step the same edits."""
 
-    def __init__(self, staying: Sequence[Tensor], keeper: Keeper | None) -> None:
-        super().__init__(KeeperConfig() if keeper is None else keeper.config)
-        self.staying, self.keeper = staying, keeper
-        self.seen: list[Tensor] = []
+    staying: Sequence[Tensor]
+    """Which cells `[N]` of each edit truly stay."""
+    keeper: Keeper | None
+    seen: list[Tensor] = field(default_factory=list)
 
     def unchanged(self, seen: Tensor) -> Tensor:
         """What truly stays of the edit whose turn it is, or what its keeper says of it."""
@@ -94,7 +95,9 @@ def edits(rng: np.random.Generator, split: str) -> Task:
 
 
 def watch(painter: Painter, config: WatchConfig, keeper: Keeper | None) -> Looks:
-    """Paint `config.edits` edits; `keeper` is asked where `config.own` is set."""
+    """Paint `config.edits` edits; `keeper` is asked where `config.own` is set, and needed there."""
+    if config.own and keeper is None:
+        raise ValueError("a keeper's own round needs one: run the round before it too, or give --start")
     rng = np.random.default_rng((config.seed, config.edits))
     tasks = (edits(rng, config.split) for _ in range(config.edits))
     looks = []
@@ -115,7 +118,7 @@ def _painted(
     )
     apart = [(a - b).square().mean(-1) for a, b in zip(before, after, strict=True)]
     watcher = Watcher([distance <= CHANGED for distance in apart], keeper if config.own else None)
-    watching = replace(painter, helpers=replace(painter.helpers, keeper=watcher))
+    watching = replace(painter, helpers=replace(painter.helpers, unchanged=watcher.unchanged))
     watching.paint(tasks, SamplerConfig(steps=config.steps), seed)
     seen = torch.stack(watcher.seen).unflatten(0, (-1, len(tasks))).transpose(0, 1)
     assert seen.shape[2] == SIGHTS, tuple(seen.shape)

@@ -35,6 +35,7 @@ from training.visualizer.sample import Painter
 from training.visualizer.sheet import contact_sheet
 from training.visualizer.tasks import Task, text_to_image
 from training.world.report import Report
+from wanimage.coloring import Coloring
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
 from wanimage.models.vae import straight
@@ -96,7 +97,7 @@ def main() -> None:
 def load(family: Path, precision: str | None = None) -> Painter:
     """The models of a family, if not told otherwise in the precision that paints sooner on this machine."""
     models = Understanding.load(family / "understanding"), Mot.load(family), load_vae(family)
-    painter = Painter(*models, helpers=Helpers.load(family))
+    painter = Painter(*models, helpers=Helpers.of(family, Coloring.load(family)))
     if precision:
         return replace(painter, precision=precision)
     task = text_to_image(np.random.default_rng(0))
