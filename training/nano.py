@@ -23,6 +23,8 @@ from pathlib import Path
 from training import manifest
 
 STAGES = ("understanding", "vae", "visualizer", "keeper", "enhancer", "refiner")
+FIRST = ("understanding", "vae")
+"""Those that the others stand on, as exported just before."""
 
 
 def main() -> None:
@@ -35,12 +37,7 @@ def main() -> None:
     for stage in STAGES:
         command = [sys.executable, "-m", f"training.{stage}", "--out", str(arguments.out / stage)]
         command += ["--size", arguments.size, "--resume", "--export", str(arguments.weights)]
-        if stage in (
-            "visualizer",
-            "keeper",
-            "enhancer",
-            "refiner",
-        ):  # they stand on what was just exported
+        if stage not in FIRST:
             command += ["--family", str(arguments.weights)]
         if stage == "enhancer":
             command += ["--stage", "sft"]

@@ -42,6 +42,8 @@ GROUND_NEAR = 24
 Rng = np.random.Generator
 Measures = dict[str, float]
 TRIES = 4000
+LOST_OUTSIDE = 1.5
+"""dB that an edit may lose outside, beside what the VAE alone loses there."""
 FEW_LETTERS, MANY_LETTERS = 3, 40
 """Words of a short text, characters of a long one."""
 
@@ -324,14 +326,19 @@ def of_series(task: Task, pictures: Sequence[Pixels], report: Report) -> Measure
 def of_edit(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """Whether the target is right, and how well the rest was kept."""
     asked = [f.passed for f in report.findings if f.property != "outside"]
-    before, after = task.references[0].bare.draw(), task.shots[0].draw()
     measures = {"right": float(all(asked)), **_score(report, "outside")}
+    kept = outside(task, pictures[0])
+    return measures if kept is None else measures | {"dB outside": kept}
+
+
+def outside(task: Task, picture: Pixels) -> float | None:
+    """dB between a picture and what an edit leaves alone of its reference; None where that is next to
+    nothing."""
     if task.name == "extract":
-        return measures  # nothing outside is to stay
+        return None
+    before, after = task.references[0].bare.draw(), task.shots[0].draw()
     beyond = ~changed(before, after, 0.08)
-    if beyond.mean() > 0.05:
-        measures["dB outside"] = psnr(before[beyond], pictures[0][beyond])
-    return measures
+    return psnr(before[beyond], picture[beyond]) if beyond.mean() > 0.05 else None
 
 
 def psnr(a: Pixels, b: Pixels) -> float:

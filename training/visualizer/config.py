@@ -29,7 +29,10 @@ class VisualizerTraining:
 
 
 _BREADTH = Shares(
-    kinds={"core": 0.14, "rich": 0.3, "crowd": 0.44, "sticker": 0.05, "portrait": 0.05, "palette": 0.02},
+    kinds={
+        "core": 0.08, "packed": 0.2, "rich": 0.24, "crowd": 0.36, "sticker": 0.05, "portrait": 0.05,
+        "palette": 0.02,
+    },
     edits={
         "edit_add": 0.1, "edit_remove": 0.04, "edit_replace": 0.1, "edit_recolor": 0.1, "edit_move": 0.12,
         "edit_background": 0.1, "edit_restyle": 0.08, "edit_portrait": 0.04, "extract": 0.1, "compose": 0.16,
@@ -39,7 +42,7 @@ _BREADTH = Shares(
 """Where the whole catalogue is learned, 1,800 drawings of which each is to be seen often, and what is copied
 from references of them."""
 _BREADTH_TURNS: tuple[Turn, ...] = (
-    "references", "references", "alone", "alone", "references", "references", "series", "series"
+    "references", "references", "wide", "wide", "references", "references", "series", "series"
 )  # fmt: skip
 """Each twice, for the two batches of a step."""
 
@@ -65,15 +68,15 @@ def nano() -> tuple[VisualizerTraining, ...]:
         VisualizerTraining(
             name="breadth",
             model=MotConfig.nano(),
-            loop=loop(900, 1e-3, decay=0.6, accumulate=2),
+            loop=loop(800, 1e-3, decay=0.6, accumulate=2),
             data=DataConfig(
-                singles=20,
+                singles=18,
                 references=8,
-                wide=4,
+                wide=6,
                 series=1,
                 turns=_BREADTH_TURNS,
                 shares=_BREADTH,
-                distinct_steps=1800,
+                distinct_steps=1600,
                 seed=2,
             ),
         ),

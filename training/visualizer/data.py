@@ -41,7 +41,7 @@ CUT_FROM = 8
 """Rows from which a group is cut in two."""
 LETTERS_A_TOKEN = 4
 """Of a prompt, about."""
-Turn = Literal["references", "fine", "series", "alone"]
+Turn = Literal["references", "fine", "series", "wide"]
 TURNS: tuple[Turn, ...] = ("references", "fine", "references", "series")
 
 
@@ -56,12 +56,12 @@ class DataConfig:
     fine: int = 5
     """Pictures of kinds that need a finer grid, one step in four; a third of them edits."""
     wide: int = 6
-    """Pictures of other aspects, one step in four, beside the series."""
+    """Pictures of other aspects, one step in four beside the series, and whenever it is their turn."""
     series: int = 2
     """Series, one step in four."""
     turns: tuple[Turn, ...] = TURNS
     """What stands beside the base pictures, step by step: `references`, `fine`, `series` with pictures of
-    other aspects, or nothing, `alone`."""
+    other aspects, or these without a series, `wide`."""
     shares: Shares = field(default_factory=Shares)
     least_db: float = 0.0
     """Only what the VAE itself shows at least so well, dB; 0 takes all. SFT's curation (report 4.2.3)."""
@@ -126,8 +126,9 @@ class Batches:
         groups = {"single": [text_to_image(rng, kinds=shares.kinds) for _ in range(config.singles)]}
         if turn == "fine":
             groups["fine"] = [fine(rng, shares) for _ in range(config.fine)]
-        elif turn == "series":
-            groups["series"] = [series(rng, names=shares.series) for _ in range(config.series)]
+        elif turn in ("series", "wide"):
+            some = range(config.series if turn == "series" else 0)
+            groups["series"] = [series(rng, names=shares.series) for _ in some]
             groups["wide"] = [wide(rng) for _ in range(config.wide)]
         elif turn == "references":
             some = range(config.references)
@@ -186,7 +187,7 @@ def fine(rng: np.random.Generator, shares: Shares) -> Task:
 
 def wide(rng: np.random.Generator) -> Task:
     """A scene of another aspect."""
-    return text_to_image(rng, kinds={"core": 0.7, "scene": 0.3}, grid=sample_grid(rng))
+    return text_to_image(rng, kinds={"core": 0.5, "packed": 0.2, "scene": 0.3}, grid=sample_grid(rng))
 
 
 def in_two(rows: Sequence[Drawn]) -> list[list[Drawn]]:

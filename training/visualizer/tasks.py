@@ -18,7 +18,7 @@ from training.world.assets.concepts import CONCEPTS
 from training.world.dialogues.talk import Talk
 from training.world.scenes.caption import caption
 from training.world.scenes.rich import sample_rich_scene
-from training.world.scenes.sample import pick, sample_background, sample_scene, visible
+from training.world.scenes.sample import allowed_places, pick, sample_background, sample_scene, visible
 from training.world.scenes.scene import Background, Scene
 from training.world.tasks import sample_task
 from training.world.tasks.captions import natural
@@ -70,7 +70,8 @@ class Shares:
 
     kinds: dict[str, float] = field(default_factory=_plain_kinds)
     """Kinds that the base grid shows; `core` are scenes of the 99 nouns in flat style, `rich` those of all
-    that scenes can be, `crowd` the same with more things in them, `scene` half core and half rich."""
+    that scenes can be, `packed` and `crowd` the same two with more things in them, `scene` half core and half
+    rich."""
     fine_kinds: dict[str, float] = field(default_factory=_fine_kinds)
     """Kinds that need `DETAIL` times more cells a side."""
     edits: dict[str, float] = field(default_factory=_edits)
@@ -85,9 +86,16 @@ class Shares:
         return Shares(**{each.name: weigh(getattr(self, each.name)) for each in fields(self)})
 
 
+def _packed(rng: np.random.Generator, split: str, aspect: Grid) -> Scene:
+    """Three to five core objects, as far as there are places."""
+    count = min(int(rng.integers(3, 6)), len(allowed_places(aspect)))
+    return sample_scene(rng, split, count, aspect=aspect)
+
+
 SHARES = Shares()
 _SCENES: dict[str, Callable[..., Scene]] = {
     "core": sample_scene,
+    "packed": _packed,
     "rich": sample_rich_scene,
     "crowd": partial(sample_rich_scene, crowded=True),
 }

@@ -1,6 +1,7 @@
 """The visualizer's rows: true pictures pass, empty ones fail, and what failed is asked for more."""
 
 import json
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHIPPED
-from training.visualizer.capabilities import Row, fringe, report_of, rows
-from training.visualizer.evaluate import evaluate, gathered, measured, table
+from training.visualizer.capabilities import Row, fringe, outside, report_of, rows
+from training.visualizer.evaluate import coded_by, evaluate, gathered, load, measured, table
 from training.visualizer.tasks import SHARES
 from training.world.assets import sprites as assets
 from wanimage.models.layout import Grid
@@ -112,6 +113,16 @@ def test_rows_judged_in_processes_of_their_own_come_out_as_in_this_one(tmp_path:
     assert json.loads((tmp_path / "rows.json").read_text()) == [found]
     assert "| 1 objects | 2 |" in (tmp_path / "table.md").read_text()
     assert (tmp_path / "1_objects.png").exists()
+
+
+def test_an_edit_is_held_outside_to_what_the_vae_alone_keeps_there(tmp_path: Path):
+    found = measured(SHIPPED, "fp32", "edit remove", count=2, out=tmp_path, sampler=SamplerConfig(steps=1))
+    tasks = [ROWS["edit remove"].make(np.random.default_rng((zlib.crc32(b"edit remove"), i))) for i in (0, 1)]
+    painter = load(SHIPPED, "fp32")
+    coded = [outside(task, coded_by(painter, task.shots[0].draw())) for task in tasks]
+    assert found["bars"]["dB outside"] == pytest.approx(np.mean(coded) - 1.5, abs=0.01)
+    assert min(coded) > 24
+    assert outside(tasks[0], tasks[0].shots[0].draw()) > 60
 
 
 def grid_of(row: str) -> Grid:
