@@ -51,7 +51,7 @@ SHOWN = 12
 COMPARED = 40
 """Cases whose whole pictures are compared with the true ones."""
 ALSO = ("right", "dB outside")
-"""Measures that a table shows without a bar: all that was asked, and how well an edit keeps the rest."""
+"""Measures that a table shows of every row: all that was asked, and how well an edit keeps the rest."""
 
 
 @dataclass(frozen=True)
