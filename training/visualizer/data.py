@@ -127,8 +127,8 @@ class Batches:
         if turn == "fine":
             groups["fine"] = [fine(rng, shares) for _ in range(config.fine)]
         elif turn in ("series", "wide"):
-            some = range(config.series if turn == "series" else 0)
-            groups["series"] = [series(rng, names=shares.series) for _ in some]
+            if turn == "series":
+                groups["series"] = [series(rng, names=shares.series) for _ in range(config.series)]
             groups["wide"] = [wide(rng) for _ in range(config.wide)]
         elif turn == "references":
             some = range(config.references)

@@ -30,16 +30,14 @@ from training.intervals import wilson
 from training.loop import faster_precision
 from training.vae.export import load as load_vae
 from training.visualizer.capabilities import LOST_OUTSIDE, Measures, Row, outside, psnr, report_of, rows
-from training.visualizer.kept import encode
 from training.visualizer.sample import Painter
 from training.visualizer.sheet import contact_sheet
 from training.visualizer.tasks import Task, text_to_image
 from training.world.report import Report
-from training.world.tasks.sample import CELL
 from wanimage.coloring import Coloring
 from wanimage.models.mot import Mot
 from wanimage.models.understanding import Understanding
-from wanimage.models.vae import straight
+from wanimage.models.vae import premultiplied, straight
 from wanimage.sampling import SamplerConfig, Solver
 from wanimage.steering import Helpers
 
@@ -226,9 +224,7 @@ def kept_by_vae(painter: Painter, tasks: Sequence[Task]) -> float:
 @torch.inference_mode()
 def coded_by(painter: Painter, picture: np.ndarray) -> np.ndarray:
     """What the VAE alone makes of a picture, straight RGBA uint8 `[H, W, 4]`, as the picture is."""
-    latent = encode(painter.vae, [picture])[0]
-    size = (picture.shape[0] // CELL, picture.shape[1] // CELL)
-    planes = painter.vae.decode(latent.T.unflatten(1, size).unsqueeze(0))
+    planes = painter.vae(premultiplied(torch.from_numpy(picture[None])))
     return straight(planes.float())[0].numpy()
 
 
