@@ -76,6 +76,7 @@ class InstantDrawing:
 
     blobs: Blobs
     rendered: list[jobs_pb2.RenderJob] = field(default_factory=list)
+    encoded: list[jobs_pb2.EncodeJob] = field(default_factory=list)
     hold: asyncio.Event | None = None
     """Renders wait for it, when given."""
     asked_to_refine: list[jobs_pb2.Job] = field(default_factory=list)
@@ -95,6 +96,7 @@ class InstantDrawing:
 
     async def encode(self, taken: TakenJob) -> jobs_pb2.EncodeResult:
         """The picture itself stands for its latent."""
+        self.encoded.append(taken.job.encode)
         return jobs_pb2.EncodeResult(latent=taken.job.encode.image)
 
     async def decode(self, taken: TakenJob) -> jobs_pb2.DecodeResult:
