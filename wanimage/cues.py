@@ -177,4 +177,8 @@ async def _mask(blobs: Blobs, tenant: str, size: tuple[int, int], region: pb.Reg
     if (drawn.height, drawn.width) != size:
         problem = f"{drawn.width}x{drawn.height}, its picture is {size[1]}x{size[0]}"
         raise InvalidInput(field, problem, "send a mask of the picture's size")
-    return decode(drawn.data, field)[..., :3].mean(-1) > 127
+    return await asyncio.to_thread(_white, drawn.data, field)
+
+
+def _white(data: bytes, field: str) -> Mask:
+    return decode(data, field)[..., :3].mean(-1) > 127

@@ -5,6 +5,7 @@ the blocks of an earlier context (32 tokens each, pictures included), so resumin
 only what was added. Knows neither gRPC nor the bus.
 """
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -180,15 +181,16 @@ class Decoder:
             structured_outputs=StructuredOutputsParams(grammar=grammar) if grammar else None,
         )
         first = True
+        prompt = await asyncio.to_thread(self._prompt, context)  # pictures take a tenth of a second each
         try:
-            async for output in self._llm.generate(self._prompt(context), parameters, request_id=request_id):
+            async for output in self._llm.generate(prompt, parameters, request_id=request_id):
                 part = output.outputs[0]
                 reason = _REASONS[part.finish_reason] if output.finished else None
-                prompt, cached = (
+                read, cached = (
                     (len(output.prompt_token_ids or ()), output.num_cached_tokens or 0) if first else (0, 0)
                 )
                 first = False
-                yield TokenDelta(tuple(part.token_ids), part.text, output.finished, reason, prompt, cached)
+                yield TokenDelta(tuple(part.token_ids), part.text, output.finished, reason, read, cached)
         except EngineDeadError as error:
             raise Unavailable("the language model", str(error)) from error
 

@@ -17,6 +17,8 @@ MAX_BYTES = 20_000_000
 """Largest encoded input picture."""
 MAX_PIXELS = 40_000_000
 """Largest decoded input picture."""
+MAX_SHOWN = 2**20
+"""Most pixels of a picture that a language model is shown; what its vision tower takes is less still."""
 CELL = 16
 """Pixels along a latent cell (the VAE's factor, report 3.2)."""
 
@@ -112,6 +114,18 @@ def resize(picture: Rgba, height: int, width: int) -> Rgba:
         return picture
     image = Pillow.fromarray(picture, "RGBA").convert("RGBa")
     return np.asarray(image.resize((width, height), Pillow.Resampling.LANCZOS).convert("RGBA"))
+
+
+def shown_size(height: int, width: int) -> tuple[int, int]:
+    """The size at which a language model is shown a picture of `height` x `width` pixels."""
+    scale = min(1.0, math.sqrt(MAX_SHOWN / (height * width)))
+    return max(1, int(height * scale)), max(1, int(width * scale))
+
+
+def shown(data: bytes, field: str) -> Rgba:
+    """A picture as a language model is shown it. Takes seconds where it is large: not on the event loop."""
+    picture = decode(data, field)
+    return resize(picture, *shown_size(*picture.shape[:2]))
 
 
 def fit_grid(height: int, width: int, cells: int) -> tuple[int, int]:

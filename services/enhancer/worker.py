@@ -67,7 +67,7 @@ class EnhanceWorker:
         check_range(len(job.references), 0, MAX_INPUT_IMAGES, "enhance.references")
         data = await asyncio.gather(*(self.blobs.get(taken.tenant, each) for each in job.references))
         pixels = [
-            await asyncio.to_thread(images.decode, each, f"enhance.references[{index}]")
+            await asyncio.to_thread(images.shown, each, f"enhance.references[{index}]")
             for index, each in enumerate(data)
         ]
         return Ask(

@@ -97,8 +97,10 @@ class Endpoint:
         usage: Any = None
         reason, told = "", 0
         with _translated():
+            # Pictures are encoded for it: not on the event loop.
+            request = await asyncio.to_thread(self._request, context, sampling, stop, grammar)
             stream = await self._client.chat.completions.create(
-                **self._request(context, sampling, stop, grammar), extra_headers={"X-Request-Id": request_id}
+                **request, extra_headers={"X-Request-Id": request_id}
             )
             try:
                 async for chunk in stream:

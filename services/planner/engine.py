@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from wanimage import tokens
 from wanimage.decoding import Decoder, DecodingConfig, Sampling, Segment, StopReason, TokenDelta
 from wanimage.grammar import grammar_of
-from wanimage.images import CELL, fit_grid
+from wanimage.images import CELL, fit_grid, shown_size
 from wanimage.markup import MarkupError, Parser, Tag
 from wanimage.tokens import Vocabulary
 from wanimage.v1 import types_pb2
@@ -225,7 +225,7 @@ class PlannerEngine:
 
     def picture_tokens(self, size: types_pb2.Size) -> int:
         """Tokens a picture of that size takes in a context."""
-        return self.dialect.picture_tokens(self._model, size.height, size.width)
+        return self.dialect.picture_tokens(self._model, *shown_size(size.height, size.width))
 
     def grid_asked_for(self, hint: types_pb2.SizeHint) -> types_pb2.Grid:
         """The base grid of a checked hint; what is larger than the family's is left to the refiner."""

@@ -1,5 +1,6 @@
 """Cues on the pictures of a turn and of a request, on the real S3."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +10,10 @@ from services.planner.intake import Intake
 from tests.conftest import eventually
 from tests.scripted import ScriptedEngine
 from tests.turns import FAMILY, Bench, open_bench
+from wanimage import cues
 from wanimage.cues import changeable, mark_uploads
 from wanimage.errors import InvalidInput
-from wanimage.images import decode, encode
+from wanimage.images import Rgba, decode, encode
 from wanimage.uploads import Upload
 from wanimage.v1 import types_pb2 as pb
 
@@ -78,6 +80,20 @@ async def test_a_mask_lies_where_its_picture_is_white(bench: Bench):
     differs = (decode(marked.data, "image") != GREY).any(-1)
     assert differs[:20].all()
     assert not differs[20:].any()
+
+
+async def test_masks_are_read_beside_the_event_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    readers: list[threading.Thread] = []
+
+    def noted(data: bytes, field: str) -> Rgba:
+        readers.append(threading.current_thread())
+        return decode(data, field)
+
+    monkeypatch.setattr(cues, "decode", noted)
+    blob = await bench.blobs.put(bench.tenant, *encode(GREY))
+    await cells(bench, pointing(pb.Region.CUE_MASK, mask=blob))
+    assert readers
+    assert threading.main_thread() not in readers
 
 
 async def test_a_mask_of_another_size_is_refused_by_name(bench: Bench):

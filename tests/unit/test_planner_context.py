@@ -1,6 +1,7 @@
 """Fitting a history to the planner's window: the oldest pictures go first, then the oldest turns."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,9 +20,9 @@ from wanimage.v1 import types_pb2
 class Shelf:
     """Blobs that are all one small picture; it remembers which were asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, height: int = 32, width: int = 32) -> None:
         self.asked: list[str] = []
-        self.data, _ = images.encode(np.zeros((32, 32, 4), np.uint8))
+        self.data, _ = images.encode(np.zeros((height, width, 4), np.uint8))
 
     async def get(self, tenant: str, blob: types_pb2.BlobRef) -> bytes:
         self.asked.append(blob.sha256)
@@ -40,9 +41,14 @@ def turn(number: int, words: str, pictures: int = 1, answer: str = "") -> Turn:
     )  # fmt: skip
 
 
-def fitted(turns: list[Turn], window: int, max_images: int = 24) -> tuple[Assembled, Shelf]:
+def fitted(
+    turns: list[Turn], window: int, max_images: int = 24, shelf: Shelf | None = None
+) -> tuple[Assembled, Shelf]:
     """The context for a window of so many tokens beside the room for the answer."""
-    engine, shelf = ScriptedEngine("", max_tokens=window + RESERVED_TOKENS, max_images=max_images), Shelf()
+    engine, shelf = (
+        ScriptedEngine("", max_tokens=window + RESERVED_TOKENS, max_images=max_images),
+        shelf or Shelf(),
+    )
     history = History("s", datetime.now(UTC), turns=turns)
     return asyncio.run(assemble(engine, shelf, "acme", history, see=True)), shelf  # type: ignore[arg-type]
 
@@ -84,6 +90,26 @@ def test_whole_turns_go_when_all_pictures_are_gone() -> None:
     found, _ = fitted(turns, window=300)
     assert (found.dropped_images, found.dropped_turns) == (4, 1)
     assert words(found)[-1] == "now"
+
+
+def test_a_picture_is_shown_as_it_is_up_to_a_megapixel_and_smaller_in_its_shape_beyond() -> None:
+    for size, seen in (((1024, 1024), (1024, 1024)), ((1000, 4000), (512, 2048))):
+        found, _ = fitted([turn(0, "now")], window=200, shelf=Shelf(*size))
+        assert [part.pixels.shape[:2] for part in found.parts if isinstance(part, Picture)] == [seen]
+
+
+def test_pictures_are_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[threading.Thread] = []
+    decode = images.decode
+
+    def noted(data: bytes, field: str) -> images.Rgba:
+        readers.append(threading.current_thread())
+        return decode(data, field)
+
+    monkeypatch.setattr(images, "decode", noted)
+    fitted([turn(0, "now", pictures=2)], window=200)
+    assert len(readers) == 2
+    assert threading.main_thread() not in readers
 
 
 def test_a_message_too_long_by_itself_is_refused_by_name() -> None:
