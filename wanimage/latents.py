@@ -43,6 +43,19 @@ async def get_latent(blobs: Blobs, tenant: str, ref: types_pb2.BlobRef, family: 
     return read_latent(await blobs.get(tenant, ref), family, field)
 
 
+async def named_latent(
+    blobs: Blobs, tenant: str, ref: types_pb2.BlobRef, family: str, field: str
+) -> tuple[types_pb2.BlobRef, Latent]:
+    """The latent that a client names, and its name as `put_latent` gives it: of the client's reference only
+    what was checked goes on. Raises as `get_latent`."""
+    latent = await get_latent(blobs, tenant, ref, family, field)
+    shape = list(latent.shape)
+    named = types_pb2.BlobRef(
+        sha256=ref.sha256, size=ref.size, media_type=SAFETENSORS, dtype="float32", shape=shape
+    )
+    return named, latent
+
+
 def latent_bytes(latent: Latent, family: str) -> bytes:
     """`latent` as a file; equal latents of one family give equal bytes."""
     assert latent.ndim == 3, latent.shape

@@ -28,6 +28,8 @@ MAX_SEED = 2**53 - 1
 """Largest seed that JSON carries exactly."""
 MAX_STEPS = 100
 """Of denoising."""
+MAX_REF_BYTES = 256
+"""Of a reference to a blob; ours take half."""
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -189,6 +191,14 @@ def check_regions(regions: Sequence[pb.Region], field: str) -> None:
             raise InvalidInput(f"{name}.cue", problem, "name the reference, or leave the cue out")
         if region.HasField("mask") and region.cue != pb.Region.CUE_MASK:
             raise InvalidInput(f"{name}.mask", "the cue is not CUE_MASK", "set it, or leave the mask out")
+        check_ref(region.mask, f"{name}.mask")
+
+
+def check_ref(ref: pb.BlobRef, field: str) -> None:
+    """A reference that is kept as the client wrote it is no longer than one of ours."""
+    if ref.ByteSize() > MAX_REF_BYTES:
+        problem = f"a reference of {ref.ByteSize():,} bytes, the limit is {MAX_REF_BYTES}"
+        raise InvalidInput(field, problem, "send the reference as it came")
 
 
 def check_sampling(sampling: pb.SamplingOptions, field: str) -> None:

@@ -25,8 +25,6 @@ class Upload:
     """Pixels."""
     opaque: bool
     """Whether nothing behind it would show (`images.is_opaque`)."""
-    stored: types_pb2.BlobRef | None = None
-    """Set when it is in S3 already."""
 
 
 async def check_uploads(
@@ -50,8 +48,7 @@ async def check_upload(blobs: Blobs, tenant: str, picture: types_pb2.ImageInput,
         raise InvalidInput(field, "no source", "give data or blob")
     if kind == "session_image":
         raise InvalidInput(f"{field}.session_image", "this service knows no sessions", "give data or blob")
-    stored = picture.blob if kind == "blob" else None
-    data = picture.data if stored is None else await blobs.get(tenant, stored)
+    data = picture.data if kind == "data" else await blobs.get(tenant, picture.blob)
     # Decoding 40 megapixels takes a second: not on the event loop.
     pixels = await asyncio.to_thread(images.decode, data, f"{field}.{kind}")
     height, width = pixels.shape[:2]
@@ -59,15 +56,14 @@ async def check_upload(blobs: Blobs, tenant: str, picture: types_pb2.ImageInput,
         problem = f"{width}x{height} pixels, outside 1:{MAX_ASPECT} to {MAX_ASPECT}:1"
         raise InvalidInput(f"{field}.{kind}", problem, "crop it")
     opaque = await asyncio.to_thread(images.is_opaque, pixels)
-    return Upload(data, media_type_of(data), height, width, opaque, stored)
+    return Upload(data, media_type_of(data), height, width, opaque)
 
 
 async def store_upload(blobs: Blobs, tenant: str, upload: Upload) -> types_pb2.BlobRef:
-    """Put a checked picture into S3 unless it is there; returns its name."""
-    if upload.stored is not None:
-        # A new reference to an old blob: S3 must be known to hold it now.
-        await blobs.put(tenant, upload.data, upload.media_type)
-        return upload.stored
+    """Put a checked picture into S3 unless it is there; returns its name.
+
+    A blob that the client named gets its name from here, too: what else its reference said goes no further.
+    """
     shape = [upload.height, upload.width, 4]
     return await blobs.put(tenant, upload.data, upload.media_type, dtype="uint8", shape=shape)
 

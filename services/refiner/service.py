@@ -13,7 +13,7 @@ from wanimage import limits, rpc
 from wanimage.errors import InvalidInput
 from wanimage.images import CELL
 from wanimage.jobs import make_job
-from wanimage.latents import get_latent
+from wanimage.latents import named_latent
 from wanimage.prompts import PromptLimit
 from wanimage.rpc.relaying import responses
 from wanimage.serve import Ground
@@ -83,9 +83,9 @@ class RefinerService(refiner_pb2_grpc.RefinerServiceServicer):
         long_edge = request.options.target_long_edge
         if request.WhichOneof("source") == "latent":
             digest = self.ground.family.digest
-            latent = await get_latent(self.ground.blobs, tenant, request.latent, digest, "latent")
+            named, latent = await named_latent(self.ground.blobs, tenant, request.latent, digest, "latent")
             limits.target_size((latent.shape[1] * CELL, latent.shape[2] * CELL), long_edge, EDGE)
-            job.latent.CopyFrom(request.latent)
+            job.latent.CopyFrom(named)
             return job
         upload = await check_upload(self.ground.blobs, tenant, request.image, "image")
         limits.target_size((upload.height, upload.width), long_edge, EDGE)

@@ -51,8 +51,10 @@ class VaeService(vae_pb2_grpc.VaeServiceServicer):
         limits.check_format(request.format, types_pb2.Background(), "format")
         family = self.ground.family.digest
         async with self.ground.jobs.place("decode", caller.tenant):
-            await latents.get_latent(self.ground.blobs, caller.tenant, request.latent, family, "latent")
-        payload = jobs_pb2.DecodeJob(latent=request.latent, format=request.format)
+            latent, _ = await latents.named_latent(
+                self.ground.blobs, caller.tenant, request.latent, family, "latent"
+            )
+        payload = jobs_pb2.DecodeJob(latent=latent, format=request.format)
         result = await self.ground.jobs.run(make_job(caller.tenant, family, payload, caller.seconds_left()))
         decoded = result.decode
         data = await self.ground.blobs.get(caller.tenant, decoded.image) if request.inline else b""

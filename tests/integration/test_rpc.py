@@ -192,6 +192,26 @@ async def test_error_details_read_an_error_of_a_server_that_is_not_there() -> No
     assert details.reason == ""
 
 
+async def test_fields_that_this_version_does_not_know_do_not_reach_a_service() -> None:
+    class Noting(Echo):
+        heard = b""
+
+        async def Encode(self, request: vae_pb2.EncodeRequest, context) -> vae_pb2.EncodeResponse:
+            self.heard = request.SerializeToString()
+            return vae_pb2.EncodeResponse()
+
+    known = vae_pb2.EncodeRequest(image={"blob": {"sha256": "a" * 64}})
+    newer = vae_pb2.EncodeRequest.FromString(known.SerializeToString())
+    stranger = b"\xfa\x3f\x03abc"  # field 1023, a text
+    newer.image.blob.MergeFromString(stranger)
+    newer.MergeFromString(stranger)
+    assert newer.SerializeToString().count(b"abc") == 2
+    echo = Noting()
+    async with serving(echo) as (address, _, _), rpc.channel(address) as channel:
+        await vae_pb2_grpc.VaeServiceStub(channel).Encode(newer, timeout=60)
+    assert echo.heard == known.SerializeToString()
+
+
 # Traces. -----------------------------------------------------------------------------------------------
 
 

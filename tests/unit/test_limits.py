@@ -47,7 +47,14 @@ BAD = {
     ],
     "options.regions[0].cue": [options(regions=[pb.Region(**WHOLE, cue=pb.Region.CUE_BOX)])],
     "options.regions[0].mask": [
-        options(regions=[pb.Region(**WHOLE, reference=0, cue=pb.Region.CUE_BOX, mask=pb.BlobRef(size=9))])
+        options(regions=[pb.Region(**WHOLE, reference=0, cue=pb.Region.CUE_BOX, mask=pb.BlobRef(size=9))]),
+        options(
+            regions=[
+                pb.Region(
+                    **WHOLE, reference=0, cue=pb.Region.CUE_MASK, mask=pb.BlobRef(media_type="x" * 1000)
+                )
+            ]
+        ),
     ],
     "options.sampling.steps": [options(sampling=pb.SamplingOptions(steps=0))],
     "options.sampling.seed": [options(sampling=pb.SamplingOptions(seed=2**53))],
