@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 from scipy.ndimage import uniform_filter
 
 from wanimage.errors import InvalidInput
@@ -27,6 +27,16 @@ OPAQUE = 255 * 97 // 100
 STRAY = 0.001
 """Share of pixels that may be less without making a picture transparent."""
 
+_UPRIGHT = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}
+"""What stands a picture of an EXIF orientation up."""
 _INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
 _OUTPUT = {
     pb.IMAGE_FORMAT_UNSPECIFIED: ("PNG", "image/png"),
@@ -45,7 +55,7 @@ Rgba = NDArray[np.uint8]
 
 
 def decode(data: bytes, field: str) -> Rgba:
-    """Decode an untrusted PNG, JPEG or WebP; `field` is what a refusal names.
+    """Decode an untrusted PNG, JPEG or WebP, upright as viewers show it; `field` is what a refusal names.
 
     The header is read before any pixel, so a decompression bomb costs nothing.
     """
@@ -60,7 +70,7 @@ def decode(data: bytes, field: str) -> Rgba:
                     field, f"{width}x{height} is {width * height:,} pixels, the limit is {MAX_PIXELS:,}",
                     "scale it down first",
                 )  # fmt: skip
-            return np.asarray(picture.convert("RGBA"))
+            return np.asarray(_upright(picture.convert("RGBA"), picture))
     except (UnidentifiedImageError, Pillow.DecompressionBombError) as error:
         problem = (
             "not a PNG, JPEG or WebP picture" if isinstance(error, UnidentifiedImageError) else str(error)
@@ -68,6 +78,15 @@ def decode(data: bytes, field: str) -> Rgba:
         raise InvalidInput(field, problem, "send PNG, JPEG or WebP up to 40 megapixels") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(field, f"a damaged picture ({error})", "export it again and resend") from None
+
+
+def _upright(pixels: Pillow.Image, picture: Pillow.Image) -> Pillow.Image:
+    """The pixels of a picture file, turned as its EXIF says (phones store what the sensor saw)."""
+    try:
+        turn = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # it fails in many ways, and damaged metadata is no reason to refuse a picture
+        turn = None
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def encode(picture: Rgba, image_format: pb.ImageFormat = pb.IMAGE_FORMAT_PNG) -> tuple[bytes, str]:

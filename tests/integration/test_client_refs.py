@@ -1,5 +1,6 @@
 """References that clients send: what was checked goes on into logs and jobs, and nothing else."""
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from services.refiner.service import RefinerService
 from services.vae.service import VaeService
@@ -38,6 +40,16 @@ async def test_a_picture_that_is_named_goes_on_under_a_name_of_ours(blobs: Blobs
     ref = await blobs.put(tenant, data, media_type, dtype="uint8", shape=[32, 48, 4])
     upload = await check_upload(blobs, tenant, types_pb2.ImageInput(blob=dressed(ref)), "image")
     assert await store_upload(blobs, tenant, upload) == ref
+
+
+async def test_a_lying_photo_is_stored_as_it_was_sent_and_measured_upright(blobs: Blobs, tenant: str) -> None:
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (64, 32)).save(file, "JPEG", exif=exif)
+    upload = await check_upload(blobs, tenant, types_pb2.ImageInput(data=file.getvalue()), "image")
+    ref = await store_upload(blobs, tenant, upload)
+    assert (upload.height, upload.width, list(ref.shape)) == (64, 32, [64, 32, 4])
+    assert await blobs.get(tenant, ref) == file.getvalue()
 
 
 class NoJobs:
