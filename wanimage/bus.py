@@ -14,7 +14,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -86,16 +86,17 @@ class Bus:
         cls, settings: Settings, *, name: str = "wanimage", patience: float = PATIENCE_SECONDS
     ) -> "Bus":
         """Connect and make sure the streams exist. Raises Unavailable when no server answers in time."""
-        bus = cls(settings, name, patience)
-        try:
-            async with asyncio.timeout(patience):
-                await bus._dial()
-        except (TimeoutError, OSError, nats.errors.Error) as error:
-            cause = bus.client.last_error or error
-            await bus.close()
-            raise Unavailable("NATS", f"{_without_user(settings.nats_url)}: {cause!r}") from error
-        await bus._ensure_streams()
-        await bus.check()
+        async with AsyncExitStack() as failing:
+            bus = await failing.enter_async_context(cls(settings, name, patience))
+            try:
+                async with asyncio.timeout(patience):
+                    await bus._dial()
+            except (TimeoutError, OSError, nats.errors.Error) as error:
+                cause = bus.client.last_error or error
+                raise Unavailable("NATS", f"{_without_user(settings.nats_url)}: {cause!r}") from error
+            await bus._ensure_streams()
+            await bus.check()
+            failing.pop_all()  # what was opened stays open
         return bus
 
     async def close(self) -> None:

@@ -159,6 +159,23 @@ async def test_worker_outlives_a_nats_that_came_back_empty(nats_server: NatsServ
             assert (await Jobs(maker).run(decode_job())).decode == decoded()
 
 
+async def test_a_bus_that_cannot_be_made_ready_leaves_no_connection(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in ("_ensure_streams", "check"):
+        made: list[Bus] = []
+
+        async def fail(bus: Bus, made: list[Bus] = made) -> None:
+            made.append(bus)
+            raise Unavailable("NATS", "its disk is gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Bus, step, fail)
+            with pytest.raises(Unavailable, match="its disk is gone"):
+                await Bus.connect(nats_settings(nats_server))
+        assert made[0].client.is_closed, step
+
+
 @pytest.mark.parametrize("turns", range(1, 8))
 async def test_a_listener_that_is_cancelled_as_it_begins_costs_no_other_its_connection(
     bus: Bus, turns: int
