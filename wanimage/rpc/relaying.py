@@ -36,16 +36,15 @@ async def relayed(work: Work[Result]) -> AsyncGenerator[JobProgress | Result, No
             unread.get_nowait()
         unread.put_nowait(progress)
 
-    working = asyncio.create_task(work(keep))
+    working, waiting = asyncio.create_task(work(keep)), asyncio.create_task(unread.get())
     try:
         while not working.done():
-            waiting = asyncio.create_task(unread.get())
             await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 yield waiting.result()
-            else:
-                waiting.cancel()
+                waiting = asyncio.create_task(unread.get())
         yield await working
     finally:
         working.cancel()
-        await asyncio.wait({working})
+        waiting.cancel()
+        await asyncio.wait({working, waiting})
