@@ -144,8 +144,8 @@ class Sessions:
         return log
 
     async def open(self, tenant: str, session_id: str) -> SessionLog:
-        """A writer at the end of an existing log. Raises NotFound, also while the session is being imported
-        or deleted."""
+        """A writer at the end of an existing log. Raises NotFound, also while the session is being imported,
+        forked or deleted."""
         last = await self._bus.last(SESSIONS, subject_of(tenant, session_id))
         if last is None or not is_whole(read_event(last.data)):
             raise _no_session(session_id)
@@ -228,9 +228,10 @@ class Sessions:
         """Copy events 1..`at_seq` (0: all) of `source` into the new session `target`; blobs are shared, not
         copied.
 
-        The copy keeps seq and times; its first event names where it came from. When a fork broke off, calling
-        it again with the same arguments goes on where it stopped. Raises NotFound, InvalidInput when `source`
-        has no such event, Conflict when `target` holds anything else.
+        The copy keeps seq and times; its first event names where it came from. It is no session before its
+        last event is in; when a fork broke off, calling it again with the same arguments goes on where it
+        stopped. Raises NotFound, InvalidInput when `source` has no such event, Conflict when `target` holds
+        anything else.
         """
         events = [each async for each in self.replay(tenant, source)]
         at_seq = at_seq or len(events)
@@ -243,11 +244,12 @@ class Sessions:
         log = SessionLog(self._bus, tenant, target, 0, 0)
         await log.refresh()
         held = [each async for each in self.replay(tenant, target)] if log.last_seq else []
-        if held != copies[: len(held)]:
+        if [_copy(each, target) for each in held] != copies[: len(held)]:
             raise Conflict(
                 f"session {target!r} exists and is no fork of {source!r} at {at_seq}; choose another id"
             )
         for copy in copies[len(held) :]:
+            copy.more = copy.seq < at_seq
             await log.append(copy)
         return log
 
@@ -270,7 +272,7 @@ def read_event(data: bytes) -> Event:
 
 
 def is_whole(last: Event) -> bool:
-    """Whether a log that ends with this event is a session, and not one being imported or deleted."""
+    """Whether a log that ends with this event is a session, and not one being imported, forked or deleted."""
     return not last.more and not last.HasField("session_deleted")
 
 

@@ -265,9 +265,13 @@ async def test_fork_that_broke_off_goes_on_where_it_stopped(
     with pytest.raises(Unavailable):
         await sessions.fork("acme", "source", 0, "target")
     monkeypatch.undo()
+    with pytest.raises(NotFound):  # what is there of it is no session
+        await sessions.open("acme", "target")
     await sessions.fork("acme", "source", 0, "target")
 
     assert texts(await replayed(sessions, "target")) == texts(await replayed(sessions, "source"))
+    assert (await sessions.open("acme", "target")).last_seq == 6
+    await sessions.fork("acme", "source", 0, "target")  # once more changes nothing
 
 
 async def test_fork_refuses_a_target_with_other_content(sessions: Sessions) -> None:
