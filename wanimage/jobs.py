@@ -49,6 +49,8 @@ RECHECK_SECONDS = 2.0
 RESUBMISSIONS = 3
 """How often `run` submits again after somebody else's cancellation or shorter deadline ended an equal job."""
 
+_CANCELLED = " was cancelled: "
+
 log = telemetry.logger(__name__)
 
 
@@ -111,6 +113,11 @@ def error_of(result: JobResult) -> WanError | None:
     if result.WhichOneof("outcome") != "failure":
         return None
     return restore(result.failure.reason, result.failure.message)
+
+
+def why_cancelled(error: WanError | None) -> str:
+    """The reason that `Jobs.cancel` was given for it; empty for any other error."""
+    return str(error).partition(_CANCELLED)[2] if isinstance(error, Cancelled) else ""
 
 
 @dataclass(frozen=True)
@@ -311,7 +318,7 @@ class Jobs:
         if held and held.succeeded:
             return
         result = JobResult(
-            job_id=job_id, failure=failure(Cancelled(f"job {job_id[:12]} was cancelled: {reason}"))
+            job_id=job_id, failure=failure(Cancelled(f"job {job_id[:12]}{_CANCELLED}{reason}"))
         )
         await self.commit(result, held.attempt + 1 if held else 1)
         await self.bus.tell(
