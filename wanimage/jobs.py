@@ -33,6 +33,7 @@ from wanimage.errors import (
     DataLoss,
     DeadlineExceeded,
     NotFound,
+    SchemaMismatch,
     WanError,
     restore,
 )
@@ -206,11 +207,13 @@ class Jobs:
         return Submission(job, attempt, None)
 
     async def _lost(self, tenant: str, result: JobResult) -> BlobRef | None:
-        """A blob that a result names and S3 does not have."""
-        for ref in blob_refs(result, f"the result of job {result.job_id[:12]}") if self._holds else ():
-            assert self._holds is not None
-            if not await self._holds(tenant, ref):
-                return ref
+        """A blob that a result names and S3 does not have. What a newer version's names is not known to be
+        lost."""
+        with suppress(SchemaMismatch):
+            for ref in blob_refs(result, f"the result of job {result.job_id[:12]}") if self._holds else ():
+                assert self._holds is not None
+                if not await self._holds(tenant, ref):
+                    return ref
         return None
 
     async def _revoke(self, held: Held, lost: BlobRef) -> None:

@@ -160,3 +160,14 @@ async def test_an_equal_job_is_stored_once_for_as_long_as_it_may_be_queued_or_wo
     async with await Bus.connect(settings) as bus:
         config = (await bus.jetstream.stream_info(JOBS)).config
     assert config.duplicate_window == config.max_age > settings.max_deadline
+
+
+async def test_a_result_with_more_than_this_version_knows_is_served(bus: Bus) -> None:
+    async def holds(tenant: str, blob: BlobRef) -> bool:
+        return True
+
+    job, jobs = decode_job(), Jobs(bus, holds=holds)
+    newer = JobResult(job_id=job.id, decode=decoded()).SerializeToString() + b"\xc0\x3e\x01"  # field 1000
+    await bus.store(f"$KV.RESULTS.{job.id}", newer)
+
+    assert (await jobs.run(job)).decode == decoded()
