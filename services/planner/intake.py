@@ -79,14 +79,15 @@ class Intake:
             )
         uploads = await self._uploads(tenant, user, history)
         uploads = await mark_uploads(self.blobs, tenant, uploads, options.regions, "options.regions")
-        if log is None:
-            log = await self.sessions.create(tenant, new_session_id(), family=self.family.digest)
         known = len(history.images) if history else 0
         before = history.last_seq if history else 0
+        images = [await self._image(tenant, upload, known + i) for i, upload in enumerate(uploads)]
+        if log is None:  # last of all that may fail: an empty session must not stay behind
+            log = await self.sessions.create(tenant, new_session_id(), family=self.family.digest)
         turn_id = uuid.uuid4().hex
         started = events_pb2.TurnStarted(
             text=user.text,
-            images=[await self._image(tenant, upload, known + i) for i, upload in enumerate(uploads)],
+            images=images,
             options=self._settled(options, log.session_id, turn_id),
         )
         started.deadline.FromDatetime(clock.now() + timedelta(seconds=seconds))

@@ -1,12 +1,15 @@
 """Turns that no worker brings to their end: who looks at them ends them. Fronts alone, a NATS each."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import pytest
+from PIL import Image as Pillow
 
 from services.planner.__main__ import SERVICE
 from tests.conftest import eventually
@@ -14,12 +17,12 @@ from tests.families import build_family
 from tests.fronts import calling, for_tenants
 from wanimage import clock, serve
 from wanimage.config import Settings
-from wanimage.errors import DataLoss, FamilyMismatch, InvalidInput, Unavailable, WanError
+from wanimage.errors import DataLoss, FamilyMismatch, InvalidInput, StorageFull, Unavailable, WanError
 from wanimage.jobs import failure, make_job
 from wanimage.sessions import SessionLog, Sessions
 from wanimage.stack import NatsServer
 from wanimage.subjects import JOBS
-from wanimage.v1 import events_pb2, jobs_pb2, planner_pb2, planner_pb2_grpc
+from wanimage.v1 import events_pb2, jobs_pb2, planner_pb2, planner_pb2_grpc, types_pb2
 
 TENANT = "lost-turns"
 SECONDS = 30.0
@@ -124,3 +127,17 @@ async def test_who_watches_a_turn_while_its_job_fails_hears_of_it(front, monkeyp
         monkeypatch.setattr("services.planner.intake.SILENT_SECONDS", 0.1)
         last = (await watching)[-1]
     assert last.turn_failed.failure.reason == "DataLoss"
+
+
+async def test_a_turn_whose_pictures_cannot_be_stored_leaves_no_session_behind(front, monkeypatch):
+    async def refuse(*_: object, **__: object) -> None:
+        raise StorageFull("S3", "no room")
+
+    monkeypatch.setattr(front.process.ground.blobs, "put", refuse)
+    Pillow.new("RGB", (32, 32)).save(picture := io.BytesIO(), "PNG")
+    images = [types_pb2.ImageInput(data=picture.getvalue())]
+    request = planner_pb2.GenerateRequest(user=types_pb2.UserMessage(text="look", images=images))
+    with pytest.raises(grpc.aio.AioRpcError, match="S3 is full"):
+        async for _ in front.stub.Generate(request, timeout=SECONDS):
+            pass
+    assert await front.sessions.list(TENANT) == []
