@@ -150,6 +150,17 @@ class Drawer:
         return result
 
 
+def drawn_together(plans: Sequence[events_pb2.ImagePlanned]) -> list[list[events_pb2.ImagePlanned]]:
+    """Groups of pictures: each single picture alone, each series as one."""
+    groups: list[list[events_pb2.ImagePlanned]] = []
+    for plan in plans:
+        if plan.series and groups and groups[-1][0].series == plan.series:
+            groups[-1].append(plan)
+        else:
+            groups.append([plan])
+    return groups
+
+
 @dataclass
 class _Timing:
     """Seconds by stage of one group; jobs that run side by side count once, by the longest."""

@@ -179,7 +179,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     async def _cancel(self, caller: rpc.Caller, session_id: str, reason: str) -> str:
         if len(reason) > MAX_REASON:
             raise InvalidInput("reason", f"{len(reason)} characters, the limit is {MAX_REASON}", "shorten it")
-        log, history = await self.intake.history(caller.tenant, session_id)
+        _, history = await self.intake.history(caller.tenant, session_id)
         turn = history.running
         if turn is None:
             return ""
@@ -192,8 +192,10 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                 async for event in events:
                     if event.turn_id == turn.turn_id and event.WhichOneof("kind") in ENDINGS:
                         return turn.turn_id
-        # No worker holds the turn (it died, or never took it): it ends here.
-        await log.refresh()
+        # No worker holds the turn (it died, or never took it): it ends here, unless it has ended meanwhile.
+        log, history = await self.intake.history(caller.tenant, session_id)
+        if history.running is None or history.running.turn_id != turn.turn_id:
+            return turn.turn_id
         cancelled = events_pb2.TurnCancelled(reason=reason or "client")
         await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_cancelled=cancelled))
         metrics.TURNS.labels("cancelled", metrics.tenant(caller.tenant)).inc()

@@ -129,6 +129,21 @@ async def test_who_watches_a_turn_while_its_job_fails_hears_of_it(front, monkeyp
     assert last.turn_failed.failure.reason == "DataLoss"
 
 
+async def test_a_turn_that_ends_when_cancel_stops_waiting_for_it_ends_once(front, monkeypatch):
+    log = await front.start()
+    cancel = front.jobs.cancel
+
+    async def cancel_too_late(job_id: str, reason: str) -> None:
+        await log.append(events_pb2.Event(turn_id="t", turn_finished=events_pb2.TurnFinished()))
+        await cancel(job_id, reason)
+
+    monkeypatch.setattr(front.jobs, "cancel", cancel_too_late)
+    monkeypatch.setattr("services.planner.service.CANCEL_SECONDS", 0.0)
+    answer = await front.stub.Cancel(planner_pb2.CancelRequest(session_id="session"), timeout=SECONDS)
+    assert answer.turn_id == "t"
+    assert (await front.events())[-1].HasField("turn_finished")
+
+
 async def test_a_turn_whose_pictures_cannot_be_stored_leaves_no_session_behind(front, monkeypatch):
     async def refuse(*_: object, **__: object) -> None:
         raise StorageFull("S3", "no room")
