@@ -252,9 +252,14 @@ class Jobs:
                 await wake_up.next(min(left, RECHECK_SECONDS))
 
     async def run(
-        self, job: Job, on_progress: Callable[[JobProgress], Awaitable[None]] | None = None
+        self,
+        job: Job,
+        on_progress: Callable[[JobProgress], Awaitable[None]] | None = None,
+        *,
+        keep: Callable[[], bool] = lambda: False,
     ) -> JobResult:
-        """Submit, wait, and pass progress on. Cancelling the calling task cancels the job.
+        """Submit, wait, and pass progress on. Cancelling the calling task cancels the job, unless `keep()`
+        says that somebody else will ask for it.
 
         When another caller's cancellation or shorter deadline ended an equal job that this caller still
         wants, it is submitted again. Raises as `submit` and `result` do.
@@ -270,8 +275,9 @@ class Jobs:
                     log.info("job_resubmitted", job=job.id, kind=kind_of(job))
                 return await self.result(await self.submit(job))
             except asyncio.CancelledError:
-                with suppress(WanError):
-                    await asyncio.shield(self.cancel(job.id, "its submitter left"))
+                if not keep():
+                    with suppress(WanError):
+                        await asyncio.shield(self.cancel(job.id, "its submitter left"))
                 raise
             finally:
                 if pump:

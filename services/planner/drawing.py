@@ -21,7 +21,8 @@ _OnJobProgress = Callable[[jobs_pb2.JobProgress], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Drawer:
-    """Draws pictures of one turn. `seconds_left()` bounds every job."""
+    """Draws pictures of one turn. `seconds_left()` bounds every job; those under way when the turn stops are
+    cancelled unless `handed_on()`: its next worker finds them."""
 
     jobs: Jobs
     tenant: str
@@ -33,6 +34,7 @@ class Drawer:
     """Pictures that came with the turn, which regions of its options may lie on."""
     blobs: Blobs
     seconds_left: Callable[[], float]
+    handed_on: Callable[[], bool] = lambda: False
 
     async def draw(
         self,
@@ -145,7 +147,7 @@ class Drawer:
         on_progress: _OnJobProgress | None = None,
     ) -> jobs_pb2.JobResult:
         job = make_job(self.tenant, self.family, payload, self.seconds_left())
-        result = await self.jobs.run(job, on_progress)
+        result = await self.jobs.run(job, on_progress, keep=self.handed_on)
         timing.add(stage, result)
         return result
 

@@ -99,7 +99,7 @@ class _TurnWork:
     tasks: asyncio.TaskGroup
 
     def __init__(self, runner: TurnRunner, taken: TakenJob, session: SessionLog, history: History) -> None:
-        self.runner, self.taken, self.history = runner, taken, history
+        self.runner, self.taken, self.session, self.history = runner, taken, session, history
         self.turn = history.turns[-1]
         self.options = self.turn.options
         self.parser = Parser()
@@ -114,6 +114,7 @@ class _TurnWork:
             self.turn.images,
             runner.blobs,
             lambda: max(taken.seconds_left, 0.0),
+            self._handed_on,
         )
         self._started = time.perf_counter()
         self._usage = types_pb2.Usage()
@@ -146,7 +147,7 @@ class _TurnWork:
     async def _enhance(self) -> None:
         """Hear the prompt enhancer about the request, and note what came of it."""
         began = time.perf_counter()
-        asker = Enhancing(self.runner.jobs, self.taken.tenant, self.runner.family)
+        asker = Enhancing(self.runner.jobs, self.taken.tenant, self.runner.family, self._handed_on)
         event = await asker.of(self.history, max(self.taken.seconds_left, 0.0))
         if event is not None:
             if self.runner.engine.count([event.request]) > MAX_ENHANCED_TOKENS:
@@ -372,6 +373,10 @@ class _TurnWork:
             metrics.turn_ended(outcome, self.taken.tenant, self.usage())
         elif event.HasField("image_ready"):
             metrics.PICTURES.inc()
+
+    def _handed_on(self) -> bool:
+        """Whether another worker has the turn, or will: it finds the jobs under way by their content."""
+        return self.taken.given_back or self.session.lost
 
 
 def event_of(body: Message) -> ev.Event:

@@ -102,3 +102,34 @@ async def test_a_turn_cancelled_while_a_plan_is_written_keeps_the_pictures_it_dr
         await planning.wait()
         await bench.jobs.cancel(turn.id, "client")
         assert (await over(bench, turn))[-3:] == ["image_planned", "image_ready", "turn_cancelled"]
+
+
+async def test_a_picture_under_way_is_found_by_the_worker_that_the_turn_is_handed_to(bench):
+    bench.drawing.hold = asyncio.Event()
+    _, job = await bench.start()
+    script = f"One.{FOX}Two."
+    submission = await bench.jobs.submit(make_job(bench.tenant, FAMILY, job, 60))
+    async with bench.planner(ScriptedEngine(script)):
+        render = await render_under_way(bench)
+    # leaving the block put the turn back
+    async with bench.planner(ScriptedEngine(script)):
+        bench.drawing.hold.set()
+        await bench.jobs.result(submission)
+    held = await bench.jobs.held(render.id)
+    assert (held.succeeded, held.attempt) == (True, 1)
+
+
+async def test_a_worker_that_lost_its_turn_to_another_leaves_the_picture_under_way(bench):
+    bench.drawing.hold = asyncio.Event()
+    written = asyncio.get_running_loop().create_future()
+    log, job = await bench.start(feedback=types_pb2.FEEDBACK_TEXT)
+    engine = ScriptedEngine(f"One.{FOX}Two.")
+    engine.pause = lambda: asyncio.shield(written) if len(engine.contexts) == 2 else None
+    async with bench.planner(engine) as worker:
+        await bench.jobs.submit(make_job(bench.tenant, FAMILY, job, 60))
+        render = await render_under_way(bench)
+        other = await bench.sessions.open(bench.tenant, log.session_id)
+        await other.append(ev.Event(turn_id="turn", text_delta=ev.TextDelta(text="Two.")))
+        written.set_result(None)
+        await eventually(lambda: not worker._active)
+        assert await bench.jobs.held(render.id) is None
