@@ -31,7 +31,7 @@ from wanimage.errors import (
     WanError,
 )
 from wanimage.fairqueue import FairQueue
-from wanimage.jobs import Jobs
+from wanimage.jobs import Jobs, error_of, why_cancelled
 from wanimage.messages import Standing
 from wanimage.subjects import REASON_HEADER
 from wanimage.takenjob import TakenJob, read_job
@@ -385,6 +385,7 @@ class Worker:
             with suppress(Unavailable):
                 held = await self.client.held(job_id)
                 if held and held.settles(taken.attempt):
+                    taken.why_cancelled = why_cancelled(error_of(held.result))
                     taken.cancelled.set()
 
     async def _beat(self) -> None:

@@ -357,7 +357,7 @@ class _TurnWork:
             return
         if self.taken.cancelled.is_set():
             cancelled = Cancelled("the turn was cancelled before the picture was refined")
-            await self.end(cancelled, ev.TurnCancelled(reason="client"))
+            await self.end(cancelled, ev.TurnCancelled(reason=self.taken.why_cancelled or "client"))
         elif self.taken.seconds_left <= 0:
             late = DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
             await self.end(late, ev.TurnFailed(failure=failure(late)))

@@ -104,6 +104,23 @@ async def test_a_turn_cancelled_while_a_plan_is_written_keeps_the_pictures_it_dr
         assert (await over(bench, turn))[-3:] == ["image_planned", "image_ready", "turn_cancelled"]
 
 
+async def test_a_cancelled_turn_tells_the_reason_that_was_given(bench):
+    writing = asyncio.Event()
+
+    def hang() -> asyncio.Future[None]:
+        writing.set()
+        return asyncio.get_running_loop().create_future()
+
+    log, job = await bench.start()
+    turn = make_job(bench.tenant, FAMILY, job, 60)
+    async with bench.planner(ScriptedEngine("Once.", pause=hang)):
+        await bench.jobs.submit(turn)
+        await writing.wait()
+        await bench.jobs.cancel(turn.id, "disconnect")
+        await over(bench, turn)
+    assert (await bench.events(log.session_id))[-1].turn_cancelled.reason == "disconnect"
+
+
 async def test_a_picture_under_way_is_found_by_the_worker_that_the_turn_is_handed_to(bench):
     bench.drawing.hold = asyncio.Event()
     _, job = await bench.start()
