@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from wanimage.subjects import JOB_MAX_AGE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout (or the image's /app): where `weights/` lies unless WAN_WEIGHTS says otherwise."""
 
@@ -76,8 +78,8 @@ class Settings(BaseSettings):
     """Vae and refiner put signed C2PA manifests into their pictures: certificate chain for it (PEM)."""
     c2pa_key: Path | None = None
     """Private key of `c2pa_cert`, ECDSA P-256 (PEM)."""
-    max_deadline: float = Field(default=3600.0, gt=0)
-    """Longest deadline a caller may ask for, seconds."""
+    max_deadline: float = Field(default=3600.0, gt=0, lt=JOB_MAX_AGE_SECONDS)
+    """Longest deadline a caller may ask for, seconds; jobs are kept for two hours."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """How long a stopping process may finish what it began."""
     max_pending_jobs: int = Field(default=256, ge=1)

@@ -109,7 +109,7 @@ class DeadLetters:
     async def retry(self, letters: list[DeadLetter], seconds: float) -> Submission:
         """Queue the job of these letters as a fresh attempt, due in `seconds`, then remove them.
 
-        A crash between the two leaves letters whose job is queued: retrying them again within ten minutes
+        A crash between the two leaves letters whose job is queued: retrying them again within two hours
         queues nothing new (an equal attempt is stored once), and later at most one more attempt. Raises
         InvalidInput for a message that is no job, Overloaded, Unavailable.
         """

@@ -33,6 +33,7 @@ from wanimage.errors import (
     DataLoss,
     DeadlineExceeded,
     NotFound,
+    SchemaMismatch,
     WanError,
     restore,
 )
@@ -48,6 +49,8 @@ RECHECK_SECONDS = 2.0
 """How often a waiter reads the result although nothing woke it (a wake-up is lost when NATS restarts)."""
 RESUBMISSIONS = 3
 """How often `run` submits again after somebody else's cancellation or shorter deadline ended an equal job."""
+
+_CANCELLED = " was cancelled: "
 
 log = telemetry.logger(__name__)
 
@@ -111,6 +114,11 @@ def error_of(result: JobResult) -> WanError | None:
     if result.WhichOneof("outcome") != "failure":
         return None
     return restore(result.failure.reason, result.failure.message)
+
+
+def why_cancelled(error: WanError | None) -> str:
+    """The reason that `Jobs.cancel` was given for it; empty for any other error."""
+    return str(error).partition(_CANCELLED)[2] if isinstance(error, Cancelled) else ""
 
 
 @dataclass(frozen=True)
@@ -199,11 +207,13 @@ class Jobs:
         return Submission(job, attempt, None)
 
     async def _lost(self, tenant: str, result: JobResult) -> BlobRef | None:
-        """A blob that a result names and S3 does not have."""
-        for ref in blob_refs(result, f"the result of job {result.job_id[:12]}") if self._holds else ():
-            assert self._holds is not None
-            if not await self._holds(tenant, ref):
-                return ref
+        """A blob that a result names and S3 does not have. What a newer version's names is not known to be
+        lost."""
+        with suppress(SchemaMismatch):
+            for ref in blob_refs(result, f"the result of job {result.job_id[:12]}") if self._holds else ():
+                assert self._holds is not None
+                if not await self._holds(tenant, ref):
+                    return ref
         return None
 
     async def _revoke(self, held: Held, lost: BlobRef) -> None:
@@ -242,9 +252,14 @@ class Jobs:
                 await wake_up.next(min(left, RECHECK_SECONDS))
 
     async def run(
-        self, job: Job, on_progress: Callable[[JobProgress], Awaitable[None]] | None = None
+        self,
+        job: Job,
+        on_progress: Callable[[JobProgress], Awaitable[None]] | None = None,
+        *,
+        keep: Callable[[], bool] = lambda: False,
     ) -> JobResult:
-        """Submit, wait, and pass progress on. Cancelling the calling task cancels the job.
+        """Submit, wait, and pass progress on. Cancelling the calling task cancels the job, unless `keep()`
+        says that somebody else will ask for it.
 
         When another caller's cancellation or shorter deadline ended an equal job that this caller still
         wants, it is submitted again. Raises as `submit` and `result` do.
@@ -260,8 +275,9 @@ class Jobs:
                     log.info("job_resubmitted", job=job.id, kind=kind_of(job))
                 return await self.result(await self.submit(job))
             except asyncio.CancelledError:
-                with suppress(WanError):
-                    await asyncio.shield(self.cancel(job.id, "its submitter left"))
+                if not keep():
+                    with suppress(WanError):
+                        await asyncio.shield(self.cancel(job.id, "its submitter left"))
                 raise
             finally:
                 if pump:
@@ -311,7 +327,7 @@ class Jobs:
         if held and held.succeeded:
             return
         result = JobResult(
-            job_id=job_id, failure=failure(Cancelled(f"job {job_id[:12]} was cancelled: {reason}"))
+            job_id=job_id, failure=failure(Cancelled(f"job {job_id[:12]}{_CANCELLED}{reason}"))
         )
         await self.commit(result, held.attempt + 1 if held else 1)
         await self.bus.tell(

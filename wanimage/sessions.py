@@ -49,6 +49,11 @@ class SessionLog:
         self._unsure: tuple[str, bytes] | None = None
         self._storing: asyncio.Future[int] | None = None
 
+    @property
+    def lost(self) -> bool:
+        """Whether an append met another writer's."""
+        return bool(self._lost)
+
     async def append(self, event: Event) -> Event:
         """Append and return the event as stored, with `seq`, `session_id` and `time` filled in.
 

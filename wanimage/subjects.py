@@ -23,9 +23,10 @@ REASON_HEADER = "Wan-Reason"
 MSG_ID_HEADER = "Nats-Msg-Id"
 EXPECTED_LAST_HEADER = "Nats-Expected-Last-Subject-Sequence"
 
-JOB_DEDUPE_SECONDS = 600.0
 JOB_MAX_AGE_SECONDS = 2 * 3600.0
 """Longer than any deadline: a job that old has nobody waiting."""
+JOB_DEDUPE_SECONDS = JOB_MAX_AGE_SECONDS
+"""As long as an equal job may be queued or worked on: nothing else says that it is. No more is allowed."""
 RESULT_MAX_AGE_SECONDS = 7 * 86400.0
 DEAD_LETTER_MAX_AGE_SECONDS = 30 * 86400.0
 

@@ -84,6 +84,8 @@ class TakenJob:
         self.settled = False
         self.given_back = False
         self.cancelled = asyncio.Event()
+        self.why_cancelled = ""
+        """What whoever cancelled it gave as the reason; empty when it is only given back."""
         self._worker = worker
         self._taken_at = time.monotonic()
         self.queue_seconds = max(-clock.seconds_until(message.metadata.timestamp.astimezone(UTC)), 0.0)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from wanimage.errors import Unavailable
 from wanimage.sessions import SessionLog
 from wanimage.v1.events_pb2 import Event, TextDelta, ThinkDelta
 
@@ -33,7 +34,7 @@ class TurnWriter:
         self._seconds, self._on_append = seconds, on_append
         self._pieces: list[str] = []
         self._thinking = False
-        self._stuck: Event | None = None
+        self._unsure: Event | None = None
         self._timer: asyncio.Task[None] | None = None
         self._stored = -math.inf  # when words were, by the monotonic clock
         self._lock = asyncio.Lock()
@@ -48,7 +49,10 @@ class TurnWriter:
         await self._hold(piece, thinking=True)
 
     async def append(self, event: Event) -> Event:
-        """Append any other event of the turn, after all text so far. Raises as `SessionLog.append`."""
+        """Append any other event of the turn, after all text so far. Raises as `SessionLog.append`.
+
+        When it raised Unavailable or was cancelled, the next call, or `flush`, appends the event first.
+        """
         async with self._lock:
             self._raise_delayed()
             await self._flush()
@@ -61,17 +65,17 @@ class TurnWriter:
         await self.log.tell(event)
 
     async def flush(self) -> None:
-        """Append held text now."""
+        """Append now what is held."""
         self._raise_delayed()
         async with self._lock:
             await self._flush()
 
     async def _flush(self) -> None:
-        while self._stuck or self._pieces:
-            # After an error the same event goes first: it may be in the log, and must not be there twice.
-            self._stuck = self._stuck or self._joined()
-            await self._store(self._stuck)
-            self._stuck, self._stored = None, time.monotonic()
+        if self._unsure:
+            await self._store(self._unsure)
+        while self._pieces:
+            await self._store(self._joined())
+            self._stored = time.monotonic()
 
     def _joined(self) -> Event:
         text, self._pieces = "".join(self._pieces), []
@@ -80,7 +84,12 @@ class TurnWriter:
         return Event(turn_id=self.turn_id, text_delta=TextDelta(text=text))
 
     async def _store(self, event: Event) -> Event:
-        stored = await self.log.append(event)
+        self._unsure = None
+        try:
+            stored = await self.log.append(event)
+        except (Unavailable, asyncio.CancelledError):
+            self._unsure = event  # it may be in the log, and must not be there twice: it goes first
+            raise
         self._on_append(stored)
         return stored
 

@@ -31,7 +31,7 @@ from wanimage.errors import (
     WanError,
 )
 from wanimage.fairqueue import FairQueue
-from wanimage.jobs import Jobs
+from wanimage.jobs import Jobs, error_of, why_cancelled
 from wanimage.messages import Standing
 from wanimage.subjects import REASON_HEADER
 from wanimage.takenjob import TakenJob, read_job
@@ -197,6 +197,9 @@ class Worker:
             else:
                 metrics.JOB_QUEUE_SECONDS.labels(self.kind).observe(taken.queue_seconds)
                 return taken
+        except DataLoss as error:  # what its name holds is no result: no worker could settle it
+            self._drop(taken)
+            await self._bury(message, str(error))
         except BaseException:
             self._drop(taken)  # unsettled: it is redelivered after ack_wait
             raise
@@ -250,7 +253,7 @@ class Worker:
         # One job that cannot be settled must not end the loop: it is redelivered when NATS is back.
         try:
             await settling
-        except Unavailable as error:
+        except WanError as error:
             log.error("job_unsettled", kind=self.kind, error=str(error))
 
     async def _fail_unexpectedly(self, taken: TakenJob) -> None:
@@ -268,24 +271,32 @@ class Worker:
     async def settle(self, taken: TakenJob, result: JobResult) -> JobResult:
         """Commit and ack. Waits for NATS to return until the job's deadline: the work is done and worth
         keeping."""
-        if taken.given_back and result.HasField("failure"):
-            return result  # another worker has it; only a success is news
+        if (taken.given_back or taken.settled) and result.HasField("failure"):
+            return result  # another worker has it, or will; only a success is news
         assert taken.given_back or not taken.settled, f"job {taken.job.id} was settled twice"
         taken.settled = True
-        while True:
-            try:
-                held = await self.client.commit(result, taken.attempt)
-                break
-            except Unavailable as error:
-                if taken.seconds_left <= 0:
-                    self._drop(taken)
-                    raise
-                log.warning("result_held", job=taken.job.id, error=str(error))
-                await asyncio.sleep(HELD_RESULT_PAUSE_SECONDS)
+        try:
+            held = await self._committed(taken, result)
+        except WanError:
+            self._drop(taken)  # unsettled: it is redelivered after ack_wait
+            raise
+        except nats.errors.Error:
+            taken.settled = False  # a result that no message can hold; a failure can say so
+            raise
         metrics.JOB_WORK_SECONDS.labels(self.kind).observe(result.work_seconds)
         metrics.JOBS_SETTLED.labels(self.kind, result.failure.reason or "ok").inc()
         await self._release(taken, taken.message.ack)
         return held
+
+    async def _committed(self, taken: TakenJob, result: JobResult) -> JobResult:
+        while True:
+            try:
+                return await self.client.commit(result, taken.attempt)
+            except Unavailable as error:
+                if taken.seconds_left <= 0:
+                    raise
+                log.warning("result_held", job=taken.job.id, error=str(error))
+                await asyncio.sleep(HELD_RESULT_PAUSE_SECONDS)
 
     async def put_back(self, taken: TakenJob, delay: float) -> None:
         """Give the job back to the queue, for any worker to take after `delay` seconds. Its handler is
@@ -374,6 +385,7 @@ class Worker:
             with suppress(Unavailable):
                 held = await self.client.held(job_id)
                 if held and held.settles(taken.attempt):
+                    taken.why_cancelled = why_cancelled(error_of(held.result))
                     taken.cancelled.set()
 
     async def _beat(self) -> None:

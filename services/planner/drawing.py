@@ -22,7 +22,8 @@ _OnJobProgress = Callable[[jobs_pb2.JobProgress], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Drawer:
-    """Draws pictures of one turn. `seconds_left()` bounds every job."""
+    """Draws pictures of one turn. `seconds_left()` bounds every job; those under way when the turn stops are
+    cancelled unless `handed_on()`: its next worker finds them."""
 
     jobs: Jobs
     tenant: str
@@ -34,6 +35,7 @@ class Drawer:
     """Pictures that came with the turn, which regions of its options may lie on."""
     blobs: Blobs
     seconds_left: Callable[[], float]
+    handed_on: Callable[[], bool] = lambda: False
 
     async def draw(
         self,
@@ -159,9 +161,20 @@ class Drawer:
         on_progress: _OnJobProgress | None = None,
     ) -> jobs_pb2.JobResult:
         job = make_job(self.tenant, self.family, payload, self.seconds_left())
-        result = await self.jobs.run(job, on_progress)
+        result = await self.jobs.run(job, on_progress, keep=self.handed_on)
         timing.add(stage, result)
         return result
+
+
+def drawn_together(plans: Sequence[events_pb2.ImagePlanned]) -> list[list[events_pb2.ImagePlanned]]:
+    """Groups of pictures: each single picture alone, each series as one."""
+    groups: list[list[events_pb2.ImagePlanned]] = []
+    for plan in plans:
+        if plan.series and groups and groups[-1][0].series == plan.series:
+            groups[-1].append(plan)
+        else:
+            groups.append([plan])
+    return groups
 
 
 @dataclass

@@ -5,6 +5,7 @@ whether to rewrite (report 3.4). A turn never fails for it: an enhancer that is 
 user's words as they are, and the log says so.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.planner.history import History
@@ -32,6 +33,8 @@ class Enhancing:
     jobs: Jobs
     tenant: str
     family: str
+    handed_on: Callable[[], bool] = lambda: False
+    """Whether the turn goes on with another worker, which finds the job under way."""
 
     async def of(self, history: History, seconds_left: float) -> events_pb2.PromptEnhanced | None:
         """What became of the last turn's request; None where the enhancer has no say in it.
@@ -56,7 +59,7 @@ class Enhancing:
         patience = PATIENCE_SECONDS.get(options.variant, FAST_SECONDS)
         job = make_job(self.tenant, self.family, payload, min(patience, seconds_left))
         try:
-            result = (await self.jobs.run(job)).enhance
+            result = (await self.jobs.run(job, keep=self.handed_on)).enhance
         except WanError as error:
             return self._passed(options, f"the enhancer failed: {error}")
         return told(result, turn.text, payload.options.variant)

@@ -9,8 +9,16 @@ from services.planner.history import History, Turn, fold
 from wanimage import clock, limits, metrics
 from wanimage.blobs import Blobs
 from wanimage.cues import mark_uploads
-from wanimage.errors import Conflict, DeadlineExceeded, InvalidInput, JobFailed, WanError
-from wanimage.jobs import Jobs, error_of, failure, make_job
+from wanimage.errors import (
+    Cancelled,
+    Conflict,
+    DeadlineExceeded,
+    InvalidInput,
+    Overloaded,
+    Unavailable,
+    WanError,
+)
+from wanimage.jobs import Jobs, error_of, failure, make_job, why_cancelled
 from wanimage.sessions import SessionLog, Sessions, new_session_id
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import Upload, check_uploads, store_upload
@@ -71,14 +79,15 @@ class Intake:
             )
         uploads = await self._uploads(tenant, user, history)
         uploads = await mark_uploads(self.blobs, tenant, uploads, options.regions, "options.regions")
-        if log is None:
-            log = await self.sessions.create(tenant, new_session_id(), family=self.family.digest)
         known = len(history.images) if history else 0
         before = history.last_seq if history else 0
+        images = [await self._image(tenant, upload, known + i) for i, upload in enumerate(uploads)]
+        if log is None:  # last of all that may fail: an empty session must not stay behind
+            log = await self.sessions.create(tenant, new_session_id(), family=self.family.digest)
         turn_id = uuid.uuid4().hex
         started = events_pb2.TurnStarted(
             text=user.text,
-            images=[await self._image(tenant, upload, known + i) for i, upload in enumerate(uploads)],
+            images=images,
             options=self._settled(options, log.session_id, turn_id),
         )
         started.deadline.FromDatetime(clock.now() + timedelta(seconds=seconds))
@@ -87,7 +96,10 @@ class Intake:
         return log, turn_id, before
 
     async def resume(self, tenant: str, log: SessionLog, history: History) -> bool:
-        """Whether a turn is running. One gone silent gets a worker again, unless it is over. Idempotent."""
+        """Whether a turn is running. One gone silent gets a worker again, or its end if its job has one.
+
+        Idempotent.
+        """
         turn = history.running
         if turn is None or -clock.seconds_until(history.last_time) < SILENT_SECONDS:
             return turn is not None
@@ -95,19 +107,27 @@ class Intake:
         if over is None:
             await self._submit(tenant, log, turn.turn_id, clock.seconds_until(turn.deadline))
             return True
-        failed = events_pb2.TurnFailed(failure=failure(over))
-        history.apply(await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_failed=failed)))
-        metrics.TURNS.labels("failed", metrics.tenant(tenant)).inc()
+        ended = events_pb2.Event(turn_id=turn.turn_id)
+        if isinstance(over, Cancelled):
+            ended.turn_cancelled.reason = why_cancelled(over) or "client"
+        else:
+            ended.turn_failed.failure.CopyFrom(failure(over))
+        history.apply(await log.append(ended))
+        outcome = "cancelled" if ended.HasField("turn_cancelled") else "failed"
+        metrics.TURNS.labels(outcome, metrics.tenant(tenant)).inc()
         return False
 
     async def _over(self, tenant: str, session_id: str, turn: Turn) -> WanError | None:
-        """Why nobody shall take the turn up again: its time is up, or it would kill the next workers too."""
+        """Why nobody shall take the turn up again: its time is up, or its job ended with what does not pass.
+
+        Its worker may have died before it wrote so into the log, or never have come to read it.
+        """
         left = clock.seconds_until(turn.deadline)
         if left <= 0:
             return DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
         held = await self.jobs.held(self._job(tenant, session_id, turn.turn_id, left).id)
         error = error_of(held.result) if held else None
-        return error if isinstance(error, JobFailed) else None
+        return None if isinstance(error, Unavailable | Overloaded) else error
 
     def _check(self, user: types_pb2.UserMessage, options: types_pb2.TurnOptions) -> None:
         limits.check_prompt(user.text, "user.text")

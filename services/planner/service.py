@@ -133,8 +133,10 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         while True:
             await asyncio.sleep(SILENT_SECONDS)
             with suppress(WanError):
-                log, history = await self.intake.history(tenant, session_id)
-                await self.intake.resume(tenant, log, history)
+                last = await self.sessions.last(tenant, session_id)
+                if last.WhichOneof("kind") not in ENDINGS:  # else all of it would be read for nothing
+                    log, history = await self.intake.history(tenant, session_id)
+                    await self.intake.resume(tenant, log, history)
 
     async def _leave(self, caller: rpc.Caller, session_id: str) -> None:
         with suppress(WanError):
@@ -153,14 +155,18 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         seen = fold(request.session_id, [])
         if request.until_idle and request.after_seq == history.last_seq and not history.running:
             return
-        async with aclosing(self.sessions.follow(caller.tenant, request.session_id)) as events:
-            async for event in events:
-                if event.seq:
-                    seen.apply(event)
-                if event.seq == 0 or event.seq > request.after_seq:
-                    yield planner_pb2.WatchResponse(event=event)
-                if request.until_idle and seen.last_seq >= history.last_seq and seen.running is None:
-                    return
+        looking = asyncio.create_task(self._look_after(caller.tenant, request.session_id))
+        try:
+            async with aclosing(self.sessions.follow(caller.tenant, request.session_id)) as events:
+                async for event in events:
+                    if event.seq:
+                        seen.apply(event)
+                    if event.seq == 0 or event.seq > request.after_seq:
+                        yield planner_pb2.WatchResponse(event=event)
+                    if request.until_idle and seen.last_seq >= history.last_seq and seen.running is None:
+                        return
+        finally:
+            looking.cancel()
 
     async def Cancel(
         self, request: planner_pb2.CancelRequest, context: grpc.aio.ServicerContext
@@ -173,7 +179,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
     async def _cancel(self, caller: rpc.Caller, session_id: str, reason: str) -> str:
         if len(reason) > MAX_REASON:
             raise InvalidInput("reason", f"{len(reason)} characters, the limit is {MAX_REASON}", "shorten it")
-        log, history = await self.intake.history(caller.tenant, session_id)
+        _, history = await self.intake.history(caller.tenant, session_id)
         turn = history.running
         if turn is None:
             return ""
@@ -186,8 +192,10 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                 async for event in events:
                     if event.turn_id == turn.turn_id and event.WhichOneof("kind") in ENDINGS:
                         return turn.turn_id
-        # No worker holds the turn (it died, or never took it): it ends here.
-        await log.refresh()
+        # No worker holds the turn (it died, or never took it): it ends here, unless it has ended meanwhile.
+        log, history = await self.intake.history(caller.tenant, session_id)
+        if history.running is None or history.running.turn_id != turn.turn_id:
+            return turn.turn_id
         cancelled = events_pb2.TurnCancelled(reason=reason or "client")
         await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_cancelled=cancelled))
         metrics.TURNS.labels("cancelled", metrics.tenant(caller.tenant)).inc()

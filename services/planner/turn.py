@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
 
 from services.planner.context import LEAST_ROOM, Assembled, assemble
-from services.planner.drawing import Drawer
+from services.planner.drawing import Drawer, drawn_together
 from services.planner.engine import Part, PlannerEngine
 from services.planner.enhancing import Enhancing
 from services.planner.history import History, fold
@@ -46,7 +46,7 @@ MAX_ENHANCED_TOKENS = 2560
 """Tokens of a rewritten request that leave room for nine pictures and an answer."""
 
 StopReason = ev.TurnFinished.StopReason
-ENDINGS = {ev.TurnFinished: "finished", ev.TurnFailed: "failed", ev.TurnCancelled: "cancelled"}
+ENDINGS = {"turn_finished": "finished", "turn_failed": "failed", "turn_cancelled": "cancelled"}
 STOPS = {"end": ev.TurnFinished.STOP_REASON_END, "length": ev.TurnFinished.STOP_REASON_LENGTH}
 
 
@@ -87,8 +87,7 @@ class TurnRunner:
             ):
                 raise error from group
             known = error if isinstance(error, WanError) else JobFailed("the planner met an unexpected error")
-            await work.keep_drawn(known)
-            await work.append(ev.TurnFailed(failure=failure(known), usage=work.usage()))
+            await work.end(known, ev.TurnFailed(failure=failure(known)))
             if known is not error:
                 raise error from group
         return jobs_pb2.TurnResult(last_seq=history.last_seq)
@@ -100,7 +99,7 @@ class _TurnWork:
     tasks: asyncio.TaskGroup
 
     def __init__(self, runner: TurnRunner, taken: TakenJob, session: SessionLog, history: History) -> None:
-        self.runner, self.taken, self.history = runner, taken, history
+        self.runner, self.taken, self.session, self.history = runner, taken, session, history
         self.turn = history.turns[-1]
         self.options = self.turn.options
         self.parser = Parser()
@@ -115,13 +114,14 @@ class _TurnWork:
             self.turn.images,
             runner.blobs,
             lambda: max(taken.seconds_left, 0.0),
+            self._handed_on,
         )
         self._started = time.perf_counter()
         self._usage = types_pb2.Usage()
         self._handed = len(self.turn.ready)
         self._drawn: dict[int, ev.ImageReady] = {}  # by turn index: drawn, and not in the log
         self._last_drawing: asyncio.Task[None] | None = None
-        self.writer = TurnWriter(session, self.turn.turn_id, on_append=history.apply)
+        self.writer = TurnWriter(session, self.turn.turn_id, on_append=self._heard)
         self._opening: list[Tag] = []
         self._dropped = (0, 0)
 
@@ -147,7 +147,7 @@ class _TurnWork:
     async def _enhance(self) -> None:
         """Hear the prompt enhancer about the request, and note what came of it."""
         began = time.perf_counter()
-        asker = Enhancing(self.runner.jobs, self.taken.tenant, self.runner.family)
+        asker = Enhancing(self.runner.jobs, self.taken.tenant, self.runner.family, self._handed_on)
         event = await asker.of(self.history, max(self.taken.seconds_left, 0.0))
         if event is not None:
             if self.runner.engine.count([event.request]) > MAX_ENHANCED_TOKENS:
@@ -288,7 +288,7 @@ class _TurnWork:
     async def _draw_planned(self) -> None:
         """Draw what is planned and not handed on; with feedback=text, go on while it is being drawn."""
         plans = self.turn.planned[self._handed :]
-        for group in _groups(plans):
+        for group in drawn_together(plans):
             self._last_drawing = self.tasks.create_task(self._draw(group, self._last_drawing))
         self._handed += len(plans)
         if plans and self.options.feedback != types_pb2.FEEDBACK_TEXT and self._last_drawing:
@@ -337,33 +337,46 @@ class _TurnWork:
         usage.seconds = time.perf_counter() - self._started
         return usage
 
-    async def keep_drawn(self, why: WanError) -> None:
-        """The turn ends: log what is drawn and waits to be refined, or for the pictures before it."""
-        for _, ready in sorted(self._drawn.items()):
+    async def end(self, why: WanError, ending: ev.TurnFailed | ev.TurnCancelled) -> None:
+        """Log what is drawn and waits to be refined, or for the pictures before it; then the end."""
+        await self.writer.flush()  # first what was on its way to the log: it may be the end
+        if self.turn.ended_seq:
+            return
+        for index in sorted(self._drawn.keys() - self.turn.ready.keys()):
+            ready = self._drawn[index]
             unsettled = not (ready.image.HasField("refined") or ready.HasField("refine_failure"))
             if self.options.HasField("refine") and unsettled:
                 ready.refine_failure.CopyFrom(failure(why))
             await self._hand_over(ready, 1)
+        ending.usage.CopyFrom(self.usage())
+        await self.append(ending)
 
     async def end_early(self) -> None:
         """The worker was told to stop: log why, unless it only hands the turn to another worker."""
         if self.taken.given_back:
             return
         if self.taken.cancelled.is_set():
-            await self.keep_drawn(Cancelled("the turn was cancelled before the picture was refined"))
-            await self.append(ev.TurnCancelled(reason="client", usage=self.usage()))
+            cancelled = Cancelled("the turn was cancelled before the picture was refined")
+            await self.end(cancelled, ev.TurnCancelled(reason=self.taken.why_cancelled or "client"))
         elif self.taken.seconds_left <= 0:
             late = DeadlineExceeded("the turn did not finish before its deadline; ask again with more time")
-            await self.keep_drawn(late)
-            await self.append(ev.TurnFailed(failure=failure(late), usage=self.usage()))
+            await self.end(late, ev.TurnFailed(failure=failure(late)))
 
     async def append(self, body: Message) -> None:
         """Append an event of this turn to the log, and so to the history."""
         await self.writer.append(event_of(body))
-        if outcome := ENDINGS.get(type(body)):
+
+    def _heard(self, event: ev.Event) -> None:
+        """An event of this turn is in the log."""
+        self.history.apply(event)
+        if outcome := ENDINGS.get(event.WhichOneof("kind") or ""):
             metrics.turn_ended(outcome, self.taken.tenant, self.usage())
-        elif isinstance(body, ev.ImageReady):
+        elif event.HasField("image_ready"):
             metrics.PICTURES.inc()
+
+    def _handed_on(self) -> bool:
+        """Whether another worker has the turn, or will: it finds the jobs under way by their content."""
+        return self.taken.given_back or self.session.lost
 
 
 def event_of(body: Message) -> ev.Event:
@@ -374,17 +387,6 @@ def event_of(body: Message) -> ev.Event:
             getattr(event, each.name).CopyFrom(body)
             return event
     raise AssertionError(f"{body.DESCRIPTOR.full_name} is not an event")
-
-
-def _groups(plans: Sequence[ev.ImagePlanned]) -> list[list[ev.ImagePlanned]]:
-    """What is drawn together: each single picture alone, each series as one."""
-    groups: list[list[ev.ImagePlanned]] = []
-    for plan in plans:
-        if plan.series and groups and groups[-1][0].series == plan.series:
-            groups[-1].append(plan)
-        else:
-            groups.append([plan])
-    return groups
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

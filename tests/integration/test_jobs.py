@@ -5,13 +5,13 @@ from contextlib import aclosing
 
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import eventually, nats_settings
 from tests.decode_jobs import FAMILY, decode_job, decoded, running
 from wanimage.bus import Bus
 from wanimage.errors import DataLoss, DeadlineExceeded, InvalidInput, JobFailed, Unavailable
 from wanimage.jobs import Jobs, failure, job_id
 from wanimage.stack import NatsServer
-from wanimage.subjects import JOBS
+from wanimage.subjects import JOBS, streams
 from wanimage.takenjob import TakenJob
 from wanimage.v1.jobs_pb2 import DecodeJob, DecodeResult, JobProgress, JobResult
 from wanimage.v1.types_pb2 import BlobRef
@@ -147,3 +147,27 @@ async def test_watch_progress_ends_when_its_reader_leaves(jobs: Jobs, bus: Bus) 
 def test_make_job_refuses_a_tenant_that_is_no_name() -> None:
     with pytest.raises(InvalidInput, match="tenant"):
         decode_job(tenant="a.b")
+
+
+async def test_an_equal_job_is_stored_once_for_as_long_as_it_may_be_queued_or_worked_on(
+    nats_server: NatsServer,
+) -> None:
+    settings = nats_settings(nats_server)
+    async with await Bus.connect(settings) as bus:
+        (config,) = [each for each in streams() if each.name == JOBS]
+        config.duplicate_window = 600.0  # as an earlier version made it
+        await bus.jetstream.update_stream(config)
+    async with await Bus.connect(settings) as bus:
+        config = (await bus.jetstream.stream_info(JOBS)).config
+    assert config.duplicate_window == config.max_age > settings.max_deadline
+
+
+async def test_a_result_with_more_than_this_version_knows_is_served(bus: Bus) -> None:
+    async def holds(tenant: str, blob: BlobRef) -> bool:
+        return True
+
+    job, jobs = decode_job(), Jobs(bus, holds=holds)
+    newer = JobResult(job_id=job.id, decode=decoded()).SerializeToString() + b"\xc0\x3e\x01"  # field 1000
+    await bus.store(f"$KV.RESULTS.{job.id}", newer)
+
+    assert (await jobs.run(job)).decode == decoded()

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from wanimage.config import Settings
+from wanimage.subjects import JOB_MAX_AGE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,8 @@ def test_a_refused_setting_shows_no_secret(monkeypatch: pytest.MonkeyPatch, wron
     with pytest.raises(ValidationError) as caught:
         Settings(_env_file=None)
     assert "canary" not in str(caught.value)
+
+
+def test_no_deadline_outlasts_the_jobs_that_are_made_for_it() -> None:
+    with pytest.raises(ValidationError, match="less than 7200"):
+        Settings(_env_file=None, max_deadline=JOB_MAX_AGE_SECONDS)
