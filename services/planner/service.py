@@ -14,7 +14,7 @@ import grpc
 from services.planner.history import History, fold
 from services.planner.intake import SILENT_SECONDS, Intake
 from wanimage import metrics, rpc
-from wanimage.errors import DataLoss, InvalidInput, NotFound, SchemaMismatch, WanError
+from wanimage.errors import DataLoss, InvalidInput, NotFound, Overloaded, SchemaMismatch, WanError
 from wanimage.jobs import make_job
 from wanimage.serve import Ground
 from wanimage.sessions import Sessions, new_session_id
@@ -25,6 +25,8 @@ CHUNK_BYTES = 1_000_000
 """Most bytes of a blob in one message."""
 DEFAULT_PAGE, MAX_PAGE = 50, 200
 MAX_REASON = 200
+MAX_WAITING = 4
+"""Messages of a conversation that may wait for the turns before them; each may bring nine pictures."""
 CANCEL_SECONDS = 5.0
 """How long Cancel waits for the worker to end the turn before it ends it in the log itself."""
 ENDINGS = ("turn_finished", "turn_failed", "turn_cancelled")
@@ -80,6 +82,8 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                 async for event in self._turn(caller, conversation.session_id, message.user, options):
                     conversation.session_id = event.session_id
                     yield planner_pb2.ConverseResponse(event=event)
+                    if (reason := conversation.begun(event)) is not None:
+                        await self._cancel(caller, event.session_id, reason)
             await reader  # raises what was wrong with the stream
         finally:
             reader.cancel()
@@ -94,13 +98,15 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
             async for request in requests:
                 kind = request.WhichOneof("kind")
                 if kind == "message":
-                    await conversation.messages.put(request.message)
-                elif kind == "cancel" and conversation.session_id:
-                    await self._cancel(caller, conversation.session_id, request.cancel.reason)
+                    conversation.take(request.message)
+                elif kind == "cancel":
+                    session_id, reason = conversation.session_id, request.cancel.reason
+                    if not (session_id and await self._cancel(caller, session_id, reason)):
+                        conversation.cancel_next(reason)
                 elif kind == "start":
                     raise InvalidInput("start", "the conversation has started", "open another stream")
         finally:
-            conversation.messages.put_nowait(None)
+            await conversation.messages.put(None)
 
     async def _turn(
         self,
@@ -274,4 +280,26 @@ class _Conversation:
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
-        self.messages: asyncio.Queue[planner_pb2.ConverseMessage | None] = asyncio.Queue()
+        self.messages: asyncio.Queue[planner_pb2.ConverseMessage | None] = asyncio.Queue(MAX_WAITING)
+        self._unbegun = 0  # messages whose turns have no event yet
+        self._cancelled: str | None = None  # why the next of them is, before it began
+
+    def take(self, message: planner_pb2.ConverseMessage) -> None:
+        """A message is next, or waits for the turns before it. Raises Overloaded where too many do."""
+        if self.messages.full():
+            raise Overloaded("the conversation's queue of messages", MAX_WAITING, SILENT_SECONDS)
+        self.messages.put_nowait(message)
+        self._unbegun += 1
+
+    def cancel_next(self, reason: str) -> None:
+        """No turn runs: a cancel is meant for the one that begins next, if a message waits for it."""
+        if self._unbegun:
+            self._cancelled = reason
+
+    def begun(self, event: events_pb2.Event) -> str | None:
+        """Why a turn shall be cancelled that begins with this event; None for all other events."""
+        if not event.HasField("turn_started"):
+            return None
+        self._unbegun -= 1
+        reason, self._cancelled = self._cancelled, None
+        return reason

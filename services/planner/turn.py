@@ -31,7 +31,7 @@ from wanimage.errors import (
     WanError,
 )
 from wanimage.jobs import Jobs, failure
-from wanimage.limits import MAX_SEED
+from wanimage.limits import MAX_OUTPUT_IMAGES, MAX_SEED
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
 from wanimage.sessions import SessionLog, Sessions
 from wanimage.takenjob import TakenJob
@@ -236,6 +236,8 @@ class _TurnWork:
             # An enhancer's series may be drawn as one; its planner then ends it by itself.
             one_by_one = self.options.HasField("image_count")
             banned |= {Tag.SERIES, Tag.IMAGINE} if not self._owed else {Tag.SERIES} if one_by_one else set()
+        elif self.parser.images >= MAX_OUTPUT_IMAGES and not self.parser.series_left:
+            banned |= {Tag.SERIES, Tag.IMAGINE}
         if self.options.think == types_pb2.THINK_MODE_OFF or self.turn.items:
             banned.add(Tag.THINK)
         return frozenset(banned)

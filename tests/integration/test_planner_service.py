@@ -133,21 +133,6 @@ async def test_a_second_turn_goes_on_in_the_same_session(stub):
     assert (summary.turns, len(summary.images), summary.title) == (2, 2, "a story")
 
 
-async def test_converse_holds_a_conversation_on_one_stream(stub):
-    async def client() -> AsyncIterator[planner_pb2.ConverseRequest]:
-        yield planner_pb2.ConverseRequest(start=planner_pb2.ConverseStart())
-        for text in ("one", "two"):
-            message = planner_pb2.ConverseMessage(user=types_pb2.UserMessage(text=text))
-            yield planner_pb2.ConverseRequest(message=message)
-
-    stream = stub.Converse(client(), timeout=SECONDS)
-    events = [response.event async for response in stream if response.event.seq]
-    assert [e.turn_started.text for e in events if e.HasField("turn_started")] == ["one", "two"]
-    assert sum(e.HasField("turn_finished") for e in events) == 2
-    assert len({e.session_id for e in events}) == 1
-    assert [e.seq for e in events] == list(range(1, len(events) + 1))
-
-
 async def test_a_fork_shares_the_history_and_goes_its_own_way(stub):
     first = await told(stub, asking())
     session = first[0].session_id

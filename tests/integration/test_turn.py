@@ -12,6 +12,8 @@ from tests.scripted import ScriptedEngine
 from tests.turns import FAMILY, Bench, open_bench
 from wanimage.errors import Unavailable
 from wanimage.jobs import make_job
+from wanimage.limits import MAX_OUTPUT_IMAGES
+from wanimage.markup import Tag
 from wanimage.v1 import events_pb2 as ev
 from wanimage.v1 import types_pb2
 
@@ -135,6 +137,15 @@ async def test_a_client_who_asks_for_three_pictures_gets_three(bench):
     _, job = await bench.start(image_count=3)
     history = await bench.finish(ScriptedEngine(f"One.{FOX}Two.{OWL}{FOX}Bye."), job)
     assert len(history.images) == 3
+
+
+async def test_a_planner_that_nobody_told_how_many_draws_no_more_than_a_turn_may_have(bench):
+    _, job = await bench.start()
+    engine = ScriptedEngine(FOX * MAX_OUTPUT_IMAGES)
+    history = await bench.finish(engine, job)
+    assert len(history.images) == MAX_OUTPUT_IMAGES
+    assert not engine.banned[-2] & {Tag.IMAGINE, Tag.SERIES}
+    assert engine.banned[-1] >= {Tag.IMAGINE, Tag.SERIES}
 
 
 async def test_malformed_markup_fails_the_turn_with_its_reason(bench):

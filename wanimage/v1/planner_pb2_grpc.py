@@ -85,7 +85,8 @@ class PlannerServiceServicer:
 
     def Converse(self, request_iterator, context):
         """A conversation on one stream: send `start` first, then a `message` a turn; read its events.
-        A message sent while a turn runs waits for it. Half-closing ends the call after the last turn.
+        A message sent while a turn runs waits for it; of five that wait the last is refused with RESOURCE_EXHAUSTED,
+        which ends the call after the others. Half-closing ends it after the last turn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
