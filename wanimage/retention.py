@@ -36,7 +36,7 @@ from wanimage.bus import Bus
 from wanimage.errors import Conflict, DataLoss, InvalidInput, NotFound, SchemaMismatch
 from wanimage.messages import Stored
 from wanimage.references import blob_refs
-from wanimage.sessions import Sessions, is_whole, read_event, subject_of
+from wanimage.sessions import ENDINGS, Sessions, is_whole, read_event, subject_of
 from wanimage.subjects import DEAD_LETTERS, JOBS, RESULTS, SESSIONS
 from wanimage.v1.events_pb2 import Event, SessionDeleted
 from wanimage.v1.jobs_pb2 import Job, JobResult
@@ -312,6 +312,6 @@ async def running_turn(sessions: Sessions, tenant: str, session_id: str) -> str:
         kind = event.WhichOneof("kind")
         if kind == "turn_started":
             turn_id, deadline = event.turn_id, event.turn_started.deadline.ToDatetime(UTC)
-        elif kind in ("turn_finished", "turn_failed", "turn_cancelled"):
+        elif kind in ENDINGS:
             turn_id = ""
     return turn_id if turn_id and deadline > clock.now() else ""

@@ -26,6 +26,8 @@ from wanimage.v1.events_pb2 import Event, SessionCreated
 RECHECK_SECONDS = 2.0
 """How often a follower reads the log although nothing woke it (a wake-up is lost when NATS restarts)."""
 BATCH = 256
+ENDINGS = {"turn_finished": "finished", "turn_failed": "failed", "turn_cancelled": "cancelled"}
+"""The kinds of event that end a turn, and what has become of it then."""
 SCHEMA = 1
 """Version of the log's schema: what `Event.schema` says of events written here, and the newest read here."""
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from wanimage import clock
 from wanimage.errors import DataLoss, InvalidInput, NotFound
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think, pieces
+from wanimage.sessions import ENDINGS
 from wanimage.v1 import events_pb2, planner_pb2, types_pb2
 
 TITLE_CHARACTERS = 80
@@ -151,7 +152,7 @@ class History:
             _require_size(body.image)
             self.turns[-1].ready[body.turn_index] = body
             self.images[body.image.index] = body.image
-        elif kind in ("turn_finished", "turn_failed", "turn_cancelled"):
+        elif kind in ENDINGS:
             self.turns[-1].ended_seq = event.seq
 
     def _start(self, event: events_pb2.Event, body: events_pb2.TurnStarted) -> None:

@@ -19,7 +19,7 @@ from wanimage.errors import (
     WanError,
 )
 from wanimage.jobs import Jobs, error_of, failure, make_job, why_cancelled
-from wanimage.sessions import SessionLog, Sessions, new_session_id
+from wanimage.sessions import ENDINGS, SessionLog, Sessions, new_session_id
 from wanimage.tokens import Vocabulary
 from wanimage.uploads import Upload, check_uploads, store_upload
 from wanimage.v1 import events_pb2, jobs_pb2, types_pb2
@@ -112,10 +112,15 @@ class Intake:
             ended.turn_cancelled.reason = why_cancelled(over) or "client"
         else:
             ended.turn_failed.failure.CopyFrom(failure(over))
-        history.apply(await log.append(ended))
-        outcome = "cancelled" if ended.HasField("turn_cancelled") else "failed"
-        metrics.TURNS.labels(outcome, metrics.tenant(tenant)).inc()
+        history.apply(await self.end(tenant, log, ended))
         return False
+
+    async def end(self, tenant: str, log: SessionLog, ending: events_pb2.Event) -> events_pb2.Event:
+        """End a turn in its log that no worker ends; the event as stored."""
+        stored = await log.append(ending)
+        outcome = ENDINGS[str(stored.WhichOneof("kind"))]
+        metrics.TURNS.labels(outcome, metrics.tenant(tenant)).inc()
+        return stored
 
     async def _over(self, tenant: str, session_id: str, turn: Turn) -> WanError | None:
         """Why nobody shall take the turn up again: its time is up, or its job ended with what does not pass.

@@ -6,18 +6,18 @@ turn and to one who watches, and goes on when the planner that decodes is replac
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import grpc
 
 from services.planner.history import History, fold
 from services.planner.intake import SILENT_SECONDS, Intake
-from wanimage import metrics, rpc
+from wanimage import rpc
 from wanimage.errors import DataLoss, InvalidInput, NotFound, Overloaded, SchemaMismatch, WanError
 from wanimage.jobs import make_job
 from wanimage.serve import Ground
-from wanimage.sessions import Sessions, new_session_id
+from wanimage.sessions import ENDINGS, Sessions, new_session_id
 from wanimage.tokens import Vocabulary
 from wanimage.v1 import events_pb2, jobs_pb2, planner_pb2, planner_pb2_grpc, types_pb2
 
@@ -29,7 +29,6 @@ MAX_WAITING = 4
 """Messages of a conversation that may wait for the turns before them; each may bring nine pictures."""
 CANCEL_SECONDS = 5.0
 """How long Cancel waits for the worker to end the turn before it ends it in the log itself."""
-ENDINGS = ("turn_finished", "turn_failed", "turn_cancelled")
 
 
 def add_front(server: grpc.aio.Server, ground: Ground) -> None:
@@ -106,7 +105,7 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
                 elif kind == "start":
                     raise InvalidInput("start", "the conversation has started", "open another stream")
         finally:
-            await conversation.messages.put(None)
+            conversation.messages.put_nowait(None)
 
     async def _turn(
         self,
@@ -119,23 +118,30 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
             caller.tenant, session_id, user, options, caller.seconds_left()
         )
         ended = False
-        looking = asyncio.create_task(self._look_after(caller.tenant, log.session_id))
+        following = self.sessions.follow(caller.tenant, log.session_id, before)
         try:
-            async with aclosing(self.sessions.follow(caller.tenant, log.session_id, before)) as events:
+            async with self._looked_after(caller.tenant, log.session_id), aclosing(following) as events:
                 async for event in events:
                     yield event
                     ended = event.turn_id == turn_id and event.WhichOneof("kind") in ENDINGS
                     if ended:
                         return
         finally:
-            looking.cancel()
             if not ended and options.cancel_on_disconnect:
                 task = asyncio.create_task(self._leave(caller, log.session_id))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
 
-    async def _look_after(self, tenant: str, session_id: str) -> None:
+    @asynccontextmanager
+    async def _looked_after(self, tenant: str, session_id: str) -> AsyncIterator[None]:
         """While somebody waits for a turn: one gone silent gets a worker again, or its end."""
+        looking = asyncio.create_task(self._look_after(tenant, session_id))
+        try:
+            yield
+        finally:
+            looking.cancel()
+
+    async def _look_after(self, tenant: str, session_id: str) -> None:
         while True:
             await asyncio.sleep(SILENT_SECONDS)
             with suppress(WanError):
@@ -161,18 +167,15 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         seen = fold(request.session_id, [])
         if request.until_idle and request.after_seq == history.last_seq and not history.running:
             return
-        looking = asyncio.create_task(self._look_after(caller.tenant, request.session_id))
-        try:
-            async with aclosing(self.sessions.follow(caller.tenant, request.session_id)) as events:
-                async for event in events:
-                    if event.seq:
-                        seen.apply(event)
-                    if event.seq == 0 or event.seq > request.after_seq:
-                        yield planner_pb2.WatchResponse(event=event)
-                    if request.until_idle and seen.last_seq >= history.last_seq and seen.running is None:
-                        return
-        finally:
-            looking.cancel()
+        following = self.sessions.follow(caller.tenant, request.session_id)
+        async with self._looked_after(caller.tenant, request.session_id), aclosing(following) as events:
+            async for event in events:
+                if event.seq:
+                    seen.apply(event)
+                if event.seq == 0 or event.seq > request.after_seq:
+                    yield planner_pb2.WatchResponse(event=event)
+                if request.until_idle and seen.last_seq >= history.last_seq and seen.running is None:
+                    return
 
     async def Cancel(
         self, request: planner_pb2.CancelRequest, context: grpc.aio.ServicerContext
@@ -203,8 +206,8 @@ class PlannerService(planner_pb2_grpc.PlannerServiceServicer):
         if history.running is None or history.running.turn_id != turn.turn_id:
             return turn.turn_id
         cancelled = events_pb2.TurnCancelled(reason=reason or "client")
-        await log.append(events_pb2.Event(turn_id=turn.turn_id, turn_cancelled=cancelled))
-        metrics.TURNS.labels("cancelled", metrics.tenant(caller.tenant)).inc()
+        ending = events_pb2.Event(turn_id=turn.turn_id, turn_cancelled=cancelled)
+        await self.intake.end(caller.tenant, log, ending)
         return turn.turn_id
 
     # Sessions ---------------------------------------------------------------------------------------------
@@ -280,13 +283,13 @@ class _Conversation:
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
-        self.messages: asyncio.Queue[planner_pb2.ConverseMessage | None] = asyncio.Queue(MAX_WAITING)
+        self.messages: asyncio.Queue[planner_pb2.ConverseMessage | None] = asyncio.Queue()
         self._unbegun = 0  # messages whose turns have no event yet
         self._cancelled: str | None = None  # why the next of them is, before it began
 
     def take(self, message: planner_pb2.ConverseMessage) -> None:
         """A message is next, or waits for the turns before it. Raises Overloaded where too many do."""
-        if self.messages.full():
+        if self.messages.qsize() >= MAX_WAITING:
             raise Overloaded("the conversation's queue of messages", MAX_WAITING, SILENT_SECONDS)
         self.messages.put_nowait(message)
         self._unbegun += 1

@@ -33,7 +33,7 @@ from wanimage.errors import (
 from wanimage.jobs import Jobs, failure
 from wanimage.limits import MAX_OUTPUT_IMAGES, MAX_SEED
 from wanimage.markup import ImageSpec, Item, MarkupError, Parser, Tag, Text, Think
-from wanimage.sessions import SessionLog, Sessions
+from wanimage.sessions import ENDINGS, SessionLog, Sessions
 from wanimage.takenjob import TakenJob
 from wanimage.turnwriter import TurnWriter
 from wanimage.v1 import events_pb2 as ev
@@ -46,7 +46,6 @@ MAX_ENHANCED_TOKENS = 2560
 """Tokens of a rewritten request that leave room for nine pictures and an answer."""
 
 StopReason = ev.TurnFinished.StopReason
-ENDINGS = {"turn_finished": "finished", "turn_failed": "failed", "turn_cancelled": "cancelled"}
 STOPS = {"end": ev.TurnFinished.STOP_REASON_END, "length": ev.TurnFinished.STOP_REASON_LENGTH}
 
 

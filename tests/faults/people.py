@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from wanimage import rpc
+from wanimage.sessions import ENDINGS
 from wanimage.v1 import events_pb2, planner_pb2, planner_pb2_grpc, types_pb2
 
 TURN_SECONDS = 300.0
@@ -20,7 +21,6 @@ PASSING = (
     grpc.StatusCode.ABORTED,
 )  # fmt: skip
 """What a client tries again after: outages, a full queue, a session that is still busy."""
-ENDINGS = ("turn_finished", "turn_failed", "turn_cancelled")
 REFUSALS = ("Unavailable", "Overloaded", "Conflict")
 
 

@@ -9,11 +9,12 @@ import pytest
 from services.planner.intake import Intake
 from tests.conftest import eventually
 from tests.scripted import ScriptedEngine
+from tests.threads import callers_of
 from tests.turns import FAMILY, Bench, open_bench
 from wanimage import cues
 from wanimage.cues import changeable, mark_uploads
 from wanimage.errors import InvalidInput
-from wanimage.images import Rgba, decode, encode
+from wanimage.images import decode, encode
 from wanimage.uploads import Upload
 from wanimage.v1 import types_pb2 as pb
 
@@ -94,13 +95,7 @@ async def test_a_mask_lies_where_its_picture_is_white(bench: Bench):
 
 
 async def test_masks_are_read_beside_the_event_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    readers: list[threading.Thread] = []
-
-    def noted(data: bytes, field: str) -> Rgba:
-        readers.append(threading.current_thread())
-        return decode(data, field)
-
-    monkeypatch.setattr(cues, "decode", noted)
+    readers = callers_of(monkeypatch, cues, "decode")
     blob = await bench.blobs.put(bench.tenant, *encode(GREY))
     await cells(bench, pointing(pb.Region.CUE_MASK, mask=blob))
     assert readers

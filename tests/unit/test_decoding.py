@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHIPPED_PLANNER
+from tests.threads import callers_of
 from wanimage.decoding import Decoder, DecodingConfig, Sampling
 from wanimage.models import understanding
 from wanimage.tokens import Vocabulary
@@ -42,14 +43,7 @@ class Keeping:
 def test_pictures_are_prepared_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in VLLM.items():
         monkeypatch.setitem(sys.modules, name, module)
-    workers: list[threading.Thread] = []
-    view = understanding.vision_view
-
-    def noted(pixels: np.ndarray) -> np.ndarray:
-        workers.append(threading.current_thread())
-        return view(pixels)
-
-    monkeypatch.setattr(understanding, "vision_view", noted)
+    workers = callers_of(monkeypatch, understanding, "vision_view")
     llm, vocabulary = Keeping(), Vocabulary.load(SHIPPED_PLANNER)
     decoder = Decoder(llm, vocabulary, PREPROCESSOR, DecodingConfig(model=Path()))
 

@@ -14,6 +14,7 @@ from PIL import Image
 from services.planner.adapted import Adapted, Chat, Message
 from services.planner.endpoint import Endpoint
 from services.planner.engine import Picture, PlannerEngine
+from tests.threads import callers_of
 from wanimage.decoding import Sampling
 from wanimage.errors import Unavailable
 from wanimage.models import understanding
@@ -33,14 +34,7 @@ class Listening:
 
 
 def test_pictures_are_encoded_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    workers: list[threading.Thread] = []
-    view = understanding.vision_view
-
-    def noted(pixels: np.ndarray) -> np.ndarray:
-        workers.append(threading.current_thread())
-        return view(pixels)
-
-    monkeypatch.setattr(understanding, "vision_view", noted)
+    workers = callers_of(monkeypatch, understanding, "vision_view")
     api = Listening()
     chat = Chat((Message("user", (Picture(np.full((48, 64, 4), 255, np.uint8)),)),))
 

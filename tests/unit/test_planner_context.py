@@ -11,6 +11,7 @@ from services.planner.context import LEAST_ROOM, RESERVED_TOKENS, Assembled, ass
 from services.planner.engine import Picture
 from services.planner.history import History, Turn
 from tests.scripted import ScriptedEngine
+from tests.threads import callers_of
 from wanimage import images
 from wanimage.errors import InvalidInput
 from wanimage.markup import Text
@@ -99,14 +100,7 @@ def test_a_picture_is_shown_as_it_is_up_to_a_megapixel_and_smaller_in_its_shape_
 
 
 def test_pictures_are_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    readers: list[threading.Thread] = []
-    decode = images.decode
-
-    def noted(data: bytes, field: str) -> images.Rgba:
-        readers.append(threading.current_thread())
-        return decode(data, field)
-
-    monkeypatch.setattr(images, "decode", noted)
+    readers = callers_of(monkeypatch, images, "decode")
     fitted([turn(0, "now", pictures=2)], window=200)
     assert len(readers) == 2
     assert threading.main_thread() not in readers
