@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -31,7 +31,8 @@ from wanimage.models.precision import by_turns
 
 log = logging.getLogger(__name__)
 
-_BLOCK = re.compile(r"(^|\.)(layers|blocks)\.\d+\.")
+_MATRIX = re.compile(r"(^|\.)(layers|blocks)\.\d+\.(.*\.)?weight$")
+"""Not AdaLN's tables, which are vectors below each other."""
 _OPTIMIZERS = ("optimizer", "muon")
 """Names in a checkpoint."""
 
@@ -74,6 +75,7 @@ class LoopConfig:
     over them and costs a quarter more than taking turns."""
     save_every: int = 200
     log_every: int = 20
+    """Steps of a row of the log, whose numbers are means over them."""
 
 
 @dataclass
@@ -124,6 +126,7 @@ def train(
     with _progress(crew) as bar:
         task = bar.add_task(out.name, total=config.steps, completed=state.step, loss="")
         shares = prefetch if config.prefetch else in_turn
+        since: list[dict[str, float]] = []  # the last row
         for share in shares(share_of, state.step, config.steps):
             rate = learning_rate(config, state.step)
             numbers = crew.settle(_gradients(share, state.step, config, crew))
@@ -135,11 +138,13 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
             _update_ema(state, config)
             state.step += 1
+            since.append(numbers)
             if state.step % config.log_every == 0 or state.step in (1, config.steps):
                 row = {
-                    "step": state.step, "loss": numbers["loss"], "grad_norm": float(sharding.whole(norm)),
-                    "lr": rate, "seconds": time.perf_counter() - started, **numbers,
+                    "step": state.step, "grad_norm": float(sharding.whole(norm)), "lr": rate,
+                    "seconds": time.perf_counter() - started, **_means(since),
                 }  # fmt: skip
+                since.clear()
                 state.history.append(row)
                 if crew.rank == 0:
                     log.info("train %s", json.dumps(row))
@@ -148,6 +153,15 @@ def train(
                 save(state, config, out, crew)
                 _tell(state, crew, on_save)
     return _handed_on(state, crew)
+
+
+def _means(some: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of each number over the steps that have it: not every step shows every task."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for numbers in some:
+        for name, value in numbers.items():
+            found[name].append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _gradients(
@@ -262,7 +276,7 @@ def _fresh_state(module: nn.Module, config: LoopConfig) -> LoopState:
     if config.optimizer not in ("adamw", "muon"):
         raise ValueError(f"optimizer is {config.optimizer!r}; use 'adamw' or 'muon'")
     muon = config.optimizer == "muon"
-    inner = [p for n, p in named if muon and p.ndim == 2 and _BLOCK.search(n)]
+    inner = [p for n, p in named if muon and p.ndim == 2 and _MATRIX.search(n)]
     mine = {id(p) for p in inner}
     rest = [p for _, p in named if id(p) not in mine]
     groups = [

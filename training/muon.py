@@ -8,6 +8,7 @@ settings are torch's, so a checkpoint of either goes on with the other.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,21 +23,32 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 class Muon(torch.optim.Muon):
     """Nesterov momentum, made orthogonal; weight decay apart from it. For matrices of `[rows, columns]`."""
 
+    orthogonalise: Callable[[list[Tensor]], list[Tensor]]
+    """Makes the matrices of a step orthogonal: one after the other, unless several processes share them."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.orthogonalise = lambda matrices: [orthogonal(each) for each in matrices]
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """One step on all parameters that have a gradient."""
         assert closure is None, "gradients come before the step"
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                gradient, state = parameter.grad, self.state[parameter]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(gradient)
-                momentum = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-                update = orthogonal(gradient.lerp(momentum, group["momentum"]))
+            stepped = [p for p in group["params"] if p.grad is not None]
+            updates = self.orthogonalise([self._look(p, group["momentum"]) for p in stepped])
+            for parameter, update in zip(stepped, updates, strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(parameter.shape)))
+
+    def _look(self, parameter: Tensor, share: float) -> Tensor:
+        """The gradient with momentum, of which it keeps `share`; in shards where the parameter is."""
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        momentum: Tensor = state["momentum_buffer"].lerp_(gradient, 1 - share)
+        return gradient.lerp(momentum, share)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

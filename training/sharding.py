@@ -35,8 +35,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.distributed.tensor import empty as empty_shards
+
+from training.muon import Muon, orthogonal
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for the first one, which alone evaluates and exports."""
@@ -146,19 +148,21 @@ class Together(Alone):
         names = {name: None for each in every for name in each}  # in order, each once
         return {name: sum(each.get(name, 0.0) for each in every) for name in names}
 
-    @torch.no_grad()
     def update(self, optimizer: torch.optim.Optimizer) -> None:
-        if not isinstance(optimizer, torch.optim.Muon):
-            optimizer.step()
-            return
-        # Muon looks at a matrix as a whole: each process steps all of it, and keeps its shard.
-        stepped = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        for parameter in stepped:
-            parameter.grad = parameter.grad.redistribute(placements=[Replicate()])
-            _place(optimizer.state[parameter], [Replicate()])
+        if isinstance(optimizer, Muon):
+            optimizer.orthogonalise = self._dealt
         optimizer.step()
-        for parameter in stepped:
-            _place(optimizer.state[parameter], parameter.placements)
+
+    def _dealt(self, matrices: list[Tensor]) -> list[Tensor]:
+        """Muon looks at a matrix as a whole: each process makes its share of them orthogonal, and all keep
+        their shards of what comes out."""
+        wholes = [whole(each) for each in matrices]
+        order = sorted(range(len(wholes)), key=lambda i: -wholes[i].numel())
+        owners = {i: turn % self.size for turn, i in enumerate(order)}
+        updates = [orthogonal(each) if owners[i] == self.rank else each for i, each in enumerate(wholes)]
+        for i, update in enumerate(updates):
+            dist.broadcast(update, owners[i])
+        return [_laid_out(update, like) for update, like in zip(updates, matrices, strict=True)]
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: whole(tensor).detach().cpu() for name, tensor in tensors.items()}
@@ -270,11 +274,6 @@ def _moved(batch: Any, device: torch.device) -> Any:
             batch, **{f.name: _moved(getattr(batch, f.name), device) for f in fields(batch) if f.init}
         )
     return batch
-
-
-def _place(state: dict[str, Any], placements: Any) -> None:
-    if "momentum_buffer" in state:
-        state["momentum_buffer"] = state["momentum_buffer"].redistribute(placements=placements)
 
 
 def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:

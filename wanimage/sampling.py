@@ -41,7 +41,8 @@ class SamplerConfig:
     """Steps from noise to picture; 1 or more."""
     solver: Solver = Solver.AB2
     guidance: float = 3.0
-    """Pull from the empty prompt to the prompt; 1 is neutral."""
+    """Pull from the empty prompt to the prompt, on average over the path: near noise it is almost twice as
+    far from neutral, near the picture it is neutral (`guide`). 1 is neutral."""
     image_guidance: float = 1.5
     """Pull from no references to the references, at the empty prompt; 1 is neutral; unused without
     references."""
@@ -89,14 +90,16 @@ def picture_noise(seed: int, shape: Sequence[int]) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def guide(full: Tensor, no_text: Tensor, no_image: Tensor | None, config: SamplerConfig) -> Tensor:
-    """Guided velocity of one render, any shape; `no_image` is the velocity without prompt and references, if
-    any.
+def guide(full: Tensor, no_text: Tensor, no_image: Tensor | None, t: float, config: SamplerConfig) -> Tensor:
+    """Guided velocity of one render at time `t`, any shape; `no_image` is the velocity without prompt and
+    references, if any.
 
-    Two scales, then the renorm of BAGEL: guidance may turn the velocity but not lengthen it, which keeps
-    colours calm.
+    The prompt pulls in proportion to the noise: what is where is settled near noise, and later a strong pull
+    only hardens what is there. Then the renorm of BAGEL: guidance may turn the velocity but not lengthen it,
+    which keeps colours calm.
     """
-    guided = no_text + config.guidance * (full - no_text)
+    scale = 1 + 2 * (config.guidance - 1) * t
+    guided = no_text + scale * (full - no_text)
     if no_image is not None:
         guided = guided + (config.image_guidance - 1) * (no_text - no_image)
     ratio = (full.norm() / guided.norm().clamp(min=1e-8)).clamp(max=1.0)

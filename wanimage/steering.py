@@ -66,7 +66,7 @@ def steer(
     """
     velocity = branches[0]
     if len(branches) > 1:
-        velocity = guide(velocity, branches[1], branches[2] if len(branches) > 2 else None, sampler)
+        velocity = guide(velocity, branches[1], branches[2] if len(branches) > 2 else None, t, sampler)
     if sampler.keep:
         velocity = keep(velocity, branches, x, t, aim.grid, aim.originals, helpers.unchanged)
     if sampler.color and aim.palette and helpers.coloring:

@@ -42,6 +42,20 @@ def test_accumulated_batches_train_as_one_batch_of_all(tmp_path: Path) -> None:
         torch.testing.assert_close(cut.ema[name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_a_row_of_the_log_has_the_means_of_its_steps_and_of_a_number_those_that_have_it(tmp_path) -> None:
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        numbers = {"odd": float(step)} if step % 2 else {}
+        return sum(p.sum() for p in module.parameters()) * 0 + step, numbers
+
+    config = replace(QUIET, steps=5, log_every=4)
+    rows = train(Toy(), loss, lambda step: step, config, tmp_path).history
+    assert [(row["step"], row["loss"], row.get("odd")) for row in rows] == [
+        (1, 0, None),
+        (4, 2, 2),
+        (5, 4, None),
+    ]
+
+
 def test_pieces_of_a_step_add_up(tmp_path: Path) -> None:
     pieces = pieces_at(0)
     module = Toy()

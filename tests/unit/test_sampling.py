@@ -101,21 +101,31 @@ def test_noise_depends_on_the_seed_alone():
 def test_neutral_guidance_is_the_plain_velocity():
     full, no_text, no_image = torch.randn(3, 10, generator=torch.Generator().manual_seed(0)).unbind(0)
     config = replace(CONFIG, guidance=1.0, image_guidance=1.0)
-    torch.testing.assert_close(guide(full, no_text, no_image, config), full)
+    torch.testing.assert_close(guide(full, no_text, no_image, 0.5, config), full)
+
+
+def test_the_prompt_pulls_in_proportion_to_the_noise_and_on_average_as_much_as_was_asked():
+    full, no_text = torch.randn(2, 10, generator=torch.Generator().manual_seed(0)).unbind(0)
+    config = replace(CONFIG, guidance=3.0, renorm=0.0)
+    pulls = [(guide(full, no_text, None, t, config) - no_text) / (full - no_text) for t in (0.0, 0.5, 1.0)]
+    for pull, scale in zip(pulls, (1.0, 3.0, 5.0), strict=True):
+        torch.testing.assert_close(pull, torch.full_like(pull, scale))
 
 
 def test_renorm_shortens_a_guided_velocity_to_the_plain_length_and_never_lengthens_it():
     full, no_text = torch.randn(2, 10, generator=torch.Generator().manual_seed(0)).unbind(0)
-    free, bound = (guide(full, no_text, None, replace(CONFIG, guidance=4.0, renorm=r)) for r in (0.0, 1.0))
+    free, bound = (
+        guide(full, no_text, None, 0.5, replace(CONFIG, guidance=4.0, renorm=r)) for r in (0.0, 1.0)
+    )
     assert free.norm() > full.norm()
     torch.testing.assert_close(bound.norm(), full.norm())
     torch.testing.assert_close(bound / bound.norm(), free / free.norm())
-    short = guide(full, 0.5 * full, None, replace(CONFIG, guidance=0.5))
+    short = guide(full, 0.5 * full, None, 0.5, replace(CONFIG, guidance=0.5))
     torch.testing.assert_close(short, 0.75 * full)
 
 
 def test_image_guidance_pulls_towards_the_references():
     full = no_text = torch.tensor([1.0, 0.0])
     no_image = torch.tensor([0.0, 0.0])
-    got = guide(full, no_text, no_image, replace(CONFIG, guidance=1.0, image_guidance=3.0, renorm=0.0))
+    got = guide(full, no_text, no_image, 0.5, replace(CONFIG, guidance=1.0, image_guidance=3.0, renorm=0.0))
     torch.testing.assert_close(got, torch.tensor([3.0, 0.0]))

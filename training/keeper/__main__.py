@@ -16,10 +16,10 @@ from training import command, manifest
 from training.export import export
 from training.keeper.config import SIZES, KeeperTraining
 from training.keeper.loss import Batches, keeper_loss, mistakes
-from training.keeper.watching import Looks, WatchConfig, watch
+from training.keeper.watching import Seen, WatchConfig, joined, load, save, watch
 from training.keeping import folder_for, made_once
 from training.loop import LoopState, train
-from training.visualizer.evaluate import load
+from training.visualizer.evaluate import load as painter_of
 from training.visualizer.sample import Painter
 from wanimage.models.keeper import Keeper
 
@@ -34,7 +34,7 @@ def main() -> None:
     arguments, rounds = command.begun(parser, SIZES)
     # Not the sooner one of this machine: what is seen must not depend on who watches.
     precision = "fp32" if arguments.precision == "auto" else arguments.precision
-    painter = load(arguments.family, precision)
+    painter = painter_of(arguments.family, precision)
     parents = manifest.digests(arguments.family, manifest.PARENTS["keeper"])
     said = [asdict(each) for each in rounds]
     folder = folder_for(arguments.out / "watched", {"rounds": said, "parents": parents})
@@ -59,21 +59,21 @@ def run(
     looks = []
     for each in rounds:
         looks.append(seen(painter, each.watch, keeper, watched))
-        keeper = learned(each, Looks.joined(looks), out / each.name, resume=resume)
+        keeper = learned(each, joined(looks), out / each.name, resume=resume)
     assert keeper is not None, "a run has a round"
     last = rounds[-1].watch
     judged = replace(last, edits=min(JUDGED, last.edits), split="val", own=True)
     return keeper, mistakes(keeper, watch(painter, judged, keeper))
 
 
-def seen(painter: Painter, config: WatchConfig, keeper: Keeper | None, folder: Path) -> Looks:
+def seen(painter: Painter, config: WatchConfig, keeper: Keeper | None, folder: Path) -> Seen:
     """What there is to see of the edits, watched once."""
     name = f"{config.split}-{config.edits}-{config.seed}{'-own' * config.own}.safetensors"
-    made_once(folder / name, lambda path: watch(painter, config, keeper).save(path))
-    return Looks.load(folder / name)
+    made_once(folder / name, lambda path: save(watch(painter, config, keeper), path))
+    return load(folder / name)
 
 
-def learned(config: KeeperTraining, looks: Looks, out: Path, *, resume: bool) -> Keeper:
+def learned(config: KeeperTraining, looks: Seen, out: Path, *, resume: bool) -> Keeper:
     """A keeper from chance, trained on looks; its averaged weights."""
     torch.manual_seed(config.loop.seed)  # here, so that what was watched before decides nothing
     keeper = Keeper(config.model)

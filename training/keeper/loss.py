@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.keeper.watching import Looks
+from training.keeper.watching import Seen
 
 ROWS = 64
 UNGUIDED = 0.2
@@ -20,18 +20,21 @@ OF_UNPROMPTED = [1, 2, 5]
 
 @dataclass
 class Batches:
-    """`batch_at(step)` for the loop: looks at any step of any edit, turned and mirrored."""
+    """`batch_at(step)` for the loop: looks at any step of any edit of one grid, turned and mirrored."""
 
-    looks: Looks
+    seen: Seen
     seed: int
 
     def batch_at(self, step: int) -> tuple[Tensor, Tensor]:
         """Sights `[B, F, h, w]` and which cells change, `[B, h, w]`."""
         rng = np.random.default_rng((self.seed, step))
-        edits, steps = self.looks.seen.shape[:2]
+        some = list(self.seen.values())
+        counts = np.array([len(looks.seen) for looks in some])
+        looks = some[int(rng.choice(len(some), p=counts / counts.sum()))]
+        edits, steps = looks.seen.shape[:2]
         which = torch.from_numpy(rng.integers(edits, size=ROWS))
-        seen = self.looks.seen[which, torch.from_numpy(rng.integers(steps, size=ROWS))]
-        changed = self.looks.changed[which].float()
+        seen = looks.seen[which, torch.from_numpy(rng.integers(steps, size=ROWS))]
+        changed = looks.changed[which].float()
         unguided = torch.from_numpy(rng.random(ROWS) < UNGUIDED)
         seen[:, OF_UNPROMPTED] *= ~unguided[:, None, None, None]
         turns = int(rng.integers(4))
@@ -52,12 +55,16 @@ def keeper_loss(
 
 
 @torch.no_grad()
-def mistakes(keeper: nn.Module, looks: Looks) -> dict[str, float]:
+def mistakes(keeper: nn.Module, seen: Seen) -> dict[str, float]:
     """Shares over all steps: of cells told right, of changing ones held, and of staying ones left free."""
-    free = keeper(looks.seen.flatten(0, 1)).unflatten(0, looks.seen.shape[:2]) > 0  # [E, S, h, w]
-    changed = looks.changed[:, None].expand_as(free)
+    free, changed = [], []
+    for looks in seen.values():
+        said = keeper(looks.seen.flatten(0, 1)).unflatten(0, looks.seen.shape[:2]) > 0  # [E, S, h, w]
+        free.append(said.flatten())
+        changed.append(looks.changed[:, None].expand_as(said).flatten())
+    said, true = torch.cat(free), torch.cat(changed)
     return {
-        "right": float((free == changed).float().mean()),
-        "changing held": float((~free)[changed].float().mean()),
-        "staying free": float(free[~changed].float().mean()),
+        "right": float((said == true).float().mean()),
+        "changing held": float((~said)[true].float().mean()),
+        "staying free": float(said[~true].float().mean()),
     }

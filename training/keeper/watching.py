@@ -8,9 +8,9 @@ Letters: E edits, S evaluations of each, h, w rows and columns, N = h w cells, F
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from training.visualizer.kept import encode
 from training.visualizer.sample import Painter
-from training.visualizer.tasks import BASE, SHARES, Task, after_references
-from wanimage.models.keeper import SIGHTS, Keeper
+from training.visualizer.tasks import SHARES, Task, after_references
+from wanimage.models.keeper import Keeper
+from wanimage.models.layout import Grid
 from wanimage.sampling import SamplerConfig
 
 CHANGED = 0.05
@@ -46,27 +47,47 @@ class WatchConfig:
 
 @dataclass(frozen=True)
 class Looks:
-    """What there was to see."""
+    """What there was to see of edits of one grid."""
 
     seen: Tensor
     """`[E, S, F, h, w]`, fp16 on disk."""
     changed: Tensor
     """Bool `[E, h, w]`."""
 
-    def save(self, path: Path) -> None:
-        """To one safetensors file."""
-        save_file({"seen": self.seen.half().contiguous(), "changed": self.changed.contiguous()}, path)
 
-    @staticmethod
-    def load(path: Path) -> Looks:
-        """Inverse of `save`."""
-        tensors = load_file(path)
-        return Looks(tensors["seen"].float(), tensors["changed"])
+Seen = dict[Grid, Looks]
+"""What there was to see, by the edits' grids."""
 
-    @staticmethod
-    def joined(some: Sequence[Looks]) -> Looks:
-        """All edits of several rounds."""
-        return Looks(torch.cat([each.seen for each in some]), torch.cat([each.changed for each in some]))
+
+def joined(some: Iterable[Seen]) -> Seen:
+    """All edits of several batches or rounds."""
+    found: dict[Grid, list[Looks]] = defaultdict(list)
+    for each in some:
+        for grid, looks in each.items():
+            found[grid].append(looks)
+    return {
+        grid: Looks(torch.cat([of.seen for of in looks]), torch.cat([of.changed for of in looks]))
+        for grid, looks in found.items()
+    }
+
+
+def save(seen: Seen, path: Path) -> None:
+    """To one safetensors file."""
+    tensors = {}
+    for (rows, columns), looks in seen.items():
+        tensors[f"{rows}x{columns}.seen"] = looks.seen.half().contiguous()
+        tensors[f"{rows}x{columns}.changed"] = looks.changed.contiguous()
+    save_file(tensors, path)
+
+
+def load(path: Path) -> Seen:
+    """Inverse of `save`."""
+    tensors, found = load_file(path), {}
+    for name in sorted({key.partition(".")[0] for key in tensors}):
+        rows, _, columns = name.partition("x")
+        looks = Looks(tensors[f"{name}.seen"].float(), tensors[f"{name}.changed"])
+        found[int(rows), int(columns)] = looks
+    return found
 
 
 @dataclass
@@ -84,34 +105,37 @@ class Watcher:
         self.seen.append(seen.float().clone())
         return truth if self.keeper is None else self.keeper.unchanged(seen)
 
+    def looks(self, edit: int) -> Tensor:
+        """What was seen of an edit, `[S, F, h, w]`."""
+        return torch.stack(self.seen[edit :: len(self.staying)])
+
 
 def edits(rng: np.random.Generator, split: str) -> Task:
     """A picture after one reference of its own size, on which no mask says what may change."""
     while True:
         task = after_references(rng, split, KINDS, most=1)
         masked = any(cue.shape == "mask" for cue in task.references[0].cues)
-        if task.references[0].grid == task.shots[0].grid == BASE and not masked:
+        if task.references[0].grid == task.shots[0].grid and not masked:
             return task
 
 
-def watch(painter: Painter, config: WatchConfig, keeper: Keeper | None) -> Looks:
+def watch(painter: Painter, config: WatchConfig, keeper: Keeper | None) -> Seen:
     """Paint `config.edits` edits; `keeper` is asked where `config.own` is set, and needed there."""
     if config.own and keeper is None:
         raise ValueError("a keeper's own round needs one: run the round before it too, or give --start")
     rng = np.random.default_rng((config.seed, config.edits))
-    tasks = (edits(rng, config.split) for _ in range(config.edits))
-    looks = []
-    for number in count():
-        some = list(islice(tasks, TOGETHER))
-        if not some:
-            return Looks.joined(looks)
-        looks.append(_painted(painter, some, config, keeper, seed=100 * TOGETHER * number))
+    tasks = [edits(rng, config.split) for _ in range(config.edits)]
+    groups = [tasks[first : first + TOGETHER] for first in range(0, len(tasks), TOGETHER)]
+    return joined(
+        _painted(painter, some, config, keeper, seed=100 * TOGETHER * number)
+        for number, some in enumerate(groups)
+    )
 
 
 @torch.no_grad()
 def _painted(
     painter: Painter, tasks: Sequence[Task], config: WatchConfig, keeper: Keeper | None, seed: int
-) -> Looks:
+) -> Seen:
     before, after = (
         encode(painter.vae, [frame.draw() for frame in frames])
         for frames in zip(*((task.references[0], task.shots[0]) for task in tasks), strict=True)
@@ -120,6 +144,8 @@ def _painted(
     watcher = Watcher([distance <= CHANGED for distance in apart], keeper if config.own else None)
     watching = replace(painter, helpers=replace(painter.helpers, unchanged=watcher.unchanged))
     watching.paint(tasks, SamplerConfig(steps=config.steps), seed)
-    seen = torch.stack(watcher.seen).unflatten(0, (-1, len(tasks))).transpose(0, 1)
-    assert seen.shape[2] == SIGHTS, tuple(seen.shape)
-    return Looks(seen, torch.stack(apart).unflatten(1, BASE) > CHANGED)
+    grids = [task.shots[0].grid for task in tasks]
+    return joined(
+        {grid: Looks(watcher.looks(edit)[None], (apart[edit] > CHANGED).unflatten(0, grid)[None])}
+        for edit, grid in enumerate(grids)
+    )

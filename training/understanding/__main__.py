@@ -47,11 +47,14 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help=f"folder of the {AVERAGED} to begin from instead")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--export", type=Path, help="family folder to write understanding/ into")
+    parser.add_argument("--seed", type=int, help="of weights and data; another one when a stage goes on")
     parser.add_argument("--threads", type=int, default=1, help="cores to use")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     recipe = RECIPES[arguments.size]
+    if arguments.seed is not None:
+        recipe = recipe.seeded(arguments.seed)
     if arguments.stage and arguments.stage not in recipe.stages:
         parser.error(f"--stage {arguments.stage}: {arguments.size} has {', '.join(recipe.stages)}")
     for index, name in enumerate([arguments.stage] if arguments.stage else recipe.stages):

@@ -53,6 +53,11 @@ class Recipe:
     """Conversations that the tokenizer is trained on."""
     stages: dict[str, Stage]
 
+    def seeded(self, seed: int) -> "Recipe":
+        """The same with another seed, which decides what every stage is shown."""
+        again = lambda stage: replace(stage, loop=replace(stage.loop, seed=seed))  # noqa: E731
+        return replace(self, stages={name: again(stage) for name, stage in self.stages.items()})
+
 
 def _loop(steps: int, lr: float, *, weight_decay: float = 0.05, **more: object) -> LoopConfig:
     return LoopConfig(steps=steps, lr=lr, weight_decay=weight_decay, clip=1.0, **more)  # type: ignore[arg-type]

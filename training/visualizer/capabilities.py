@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from training.visualizer.tasks import BASE, OTHERS, Task, after_references, series, text_to_image
+from training.visualizer.tasks import BASE, OTHERS, USUAL, Task, after_references, series, text_to_image
 from training.world.assets.concepts import is_held_out
 from training.world.kinds import Pixels
 from training.world.pictures.lettering import layout
@@ -25,7 +26,7 @@ from training.world.pictures.reading import read
 from training.world.pixels import canvas_of, planes_of
 from training.world.report import Report
 from training.world.scenes.caption import caption
-from training.world.scenes.rich import sample_rich_scene
+from training.world.scenes.rich import sample_arranged_scene, sample_rich_scene
 from training.world.scenes.sample import sample_scene
 from training.world.scenes.scene import Background, Scene
 from training.world.tasks.changes import CHANGES
@@ -39,6 +40,7 @@ from wanimage.v1 import types_pb2 as pb
 GROUND_NEAR = 24
 """Levels within which a pixel is of the ground's colour."""
 
+T = TypeVar("T")
 Rng = np.random.Generator
 Measures = dict[str, float]
 TRIES = 4000
@@ -67,6 +69,7 @@ def rows() -> dict[str, Row]:
     short, long = partial(_poster, False), partial(_poster, True)
     palette = {"least deltaE2000": 8.0, "least share off": 8.0}
     clear = {"least alpha off": 0.03, "least fringe": 5.0}
+    counted, related = (partial(of_findings, (name,)) for name in ("count", "relation"))
     steady = lambda identity: {"identity": identity, "order": 0.85}  # noqa: E731
     found = [
         *(
@@ -75,9 +78,11 @@ def rows() -> dict[str, Row]:
         ),
         Row("catalogue, flat", partial(_rich, "flat"), of_scene),
         Row("catalogue, other styles", partial(_rich, "other"), of_scene),
-        Row("counts 2-5", partial(_rich, "count"), partial(of_findings, ("count",)), {"count": 0.75}),
-        Row("relations", partial(_rich, "relation"), partial(of_findings, ("relation",)), {"relation": 0.8}),
-        *(Row(f"aspect {h}:{w}", partial(_wide, (h, w)), of_scene) for h, w in (BASE, *OTHERS)),
+        Row("counts 2-5", partial(_arranged, "count"), counted, {"count": 0.75}),
+        Row("counts 2-5, whole catalogue", partial(_rich, "count"), counted),
+        Row("relations", partial(_arranged, "relation"), related, {"relation": 0.8}),
+        Row("relations, whole catalogue", partial(_rich, "relation"), related),
+        *(Row(f"aspect {h}:{w}", partial(_wide, (h, w)), of_scene) for h, w in (BASE, *USUAL, *OTHERS)),
         Row("no background", _transparent, of_alpha, clear),
         Row("stickers", partial(_kind, "sticker"), of_alpha, clear, "sticker"),
         Row("portraits", partial(_kind, "portrait"), of_all, {"attributes": 0.85}, "portrait"),
@@ -143,17 +148,21 @@ def _by_hex(rng: Rng) -> Task:
 
 def _rich(of: str, rng: Rng) -> Task:
     """A scene of the whole catalogue that has what the row asks for."""
-    fits: dict[str, Callable[[Scene], bool]] = {
-        "flat": lambda s: s.objects[0].style == "flat" and len(s.objects) < 4 and not _grouped(s),
-        "other": lambda s: s.objects[0].style != "flat" and len(s.objects) < 4 and not _grouped(s),
-        "count": lambda s: 2 <= max(o.count for o in s.objects) <= 5,
-        "relation": lambda s: bool(s.relations),
-    }
-    for _ in range(TRIES):
-        scene = sample_rich_scene(rng, SPLIT)
-        if fits[of](scene):
-            return _scene_task(scene, rng)
-    raise ValueError(f"no scene for {of!r} in {TRIES} tries")
+    return _scene_task(_until(lambda: sample_rich_scene(rng, SPLIT), _FITS[of]), rng)
+
+
+def _arranged(of: str, rng: Rng) -> Task:
+    """The same of core nouns, a group or a relation."""
+    return _scene_task(_until(lambda: sample_arranged_scene(rng, SPLIT), _FITS[of]), rng)
+
+
+_FITS: dict[str, Callable[[Scene], bool]] = {
+    "flat": lambda s: s.objects[0].style == "flat" and len(s.objects) < 4 and not _grouped(s),
+    "other": lambda s: s.objects[0].style != "flat" and len(s.objects) < 4 and not _grouped(s),
+    "count": lambda s: 2 <= max(o.count for o in s.objects) <= 5,
+    "relation": lambda s: bool(s.relations),
+}
+"""What a scene must have that a row asks for."""
 
 
 def _grouped(scene: Scene) -> bool:
@@ -197,10 +206,10 @@ def _edit(name: str, cued: bool, rng: Rng) -> Task:
     )
 
 
-def _until(make: Callable[[], Task], fits: Callable[[Task], bool]) -> Task:
+def _until(make: Callable[[], T], fits: Callable[[T], bool]) -> T:
     for _ in range(TRIES):
-        if fits(task := make()):
-            return task
+        if fits(found := make()):
+            return found
     raise ValueError(f"no such case in {TRIES} tries")
 
 

@@ -30,8 +30,8 @@ class VisualizerTraining:
 
 _BREADTH = Shares(
     kinds={
-        "core": 0.08, "packed": 0.2, "rich": 0.24, "crowd": 0.36, "sticker": 0.05, "portrait": 0.05,
-        "palette": 0.02,
+        "core": 0.06, "packed": 0.18, "arranged": 0.2, "rich": 0.16, "crowd": 0.3, "sticker": 0.04,
+        "portrait": 0.04, "palette": 0.02,
     },
     edits={
         "edit_add": 0.1, "edit_remove": 0.04, "edit_replace": 0.1, "edit_recolor": 0.1, "edit_move": 0.12,
@@ -63,20 +63,20 @@ def nano() -> tuple[VisualizerTraining, ...]:
             name="ct",
             model=MotConfig.nano(),
             loop=loop(4200, 1e-3, decay=0.6),
-            data=DataConfig(singles=36, references=14, fine=2, distinct_steps=640),
+            data=DataConfig(singles=36, references=14, fine=2, distinct_steps=640, seed=3),
         ),
         VisualizerTraining(
             name="breadth",
             model=MotConfig.nano(),
-            loop=loop(800, 1e-3, decay=0.6, accumulate=2),
+            loop=loop(1000, 1e-3, decay=0.6, accumulate=2),
             data=DataConfig(
-                singles=18,
+                singles=16,
                 references=8,
-                wide=6,
+                wide=12,
                 series=1,
                 turns=_BREADTH_TURNS,
                 shares=_BREADTH,
-                distinct_steps=1600,
+                distinct_steps=2000,
                 seed=2,
             ),
         ),

@@ -41,6 +41,8 @@ CUT_FROM = 8
 """Rows from which a group is cut in two."""
 LETTERS_A_TOKEN = 4
 """Of a prompt, about."""
+WIDE = {"core": 0.3, "packed": 0.2, "arranged": 0.1, "rich": 0.1, "crowd": 0.3}
+"""Kinds of the pictures of other aspects, by share."""
 Turn = Literal["references", "fine", "series", "wide"]
 TURNS: tuple[Turn, ...] = ("references", "fine", "references", "series")
 
@@ -187,7 +189,7 @@ def fine(rng: np.random.Generator, shares: Shares) -> Task:
 
 def wide(rng: np.random.Generator) -> Task:
     """A scene of another aspect."""
-    return text_to_image(rng, kinds={"core": 0.5, "packed": 0.2, "scene": 0.3}, grid=sample_grid(rng))
+    return text_to_image(rng, kinds=WIDE, grid=sample_grid(rng))
 
 
 def in_two(rows: Sequence[Drawn]) -> list[list[Drawn]]:

@@ -39,6 +39,9 @@ class Learner(nn.Module):
         self.after = 2 * mot.config.depth // 3
         """Blocks below the head."""
         self.head = nn.Linear(mot.config.width, len(NUMBERS) + 1) if weight else None
+        if self.head is not None:  # at zero it pulls at nothing before it knows something
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def names(self, hidden: Tensor) -> Tensor:
         """Logits `[..., names]` of hidden states `[..., W]`."""

@@ -17,7 +17,7 @@ import numpy as np
 from training.world.assets.concepts import CONCEPTS
 from training.world.dialogues.talk import Talk
 from training.world.scenes.caption import caption
-from training.world.scenes.rich import sample_rich_scene
+from training.world.scenes.rich import sample_arranged_scene, sample_rich_scene
 from training.world.scenes.sample import allowed_places, pick, sample_background, sample_scene, visible
 from training.world.scenes.scene import Background, Scene
 from training.world.tasks import sample_task
@@ -30,6 +30,9 @@ from wanimage.models.layout import Grid
 
 BASE: Grid = (8, 8)
 OTHERS: tuple[Grid, ...] = ((6, 10), (10, 6), (5, 12), (12, 5), (4, 16), (16, 4), (3, 24), (24, 3))
+"""Of which evaluations have a row each."""
+USUAL: tuple[Grid, ...] = ((7, 9), (9, 7), (6, 9), (9, 6), (6, 11), (11, 6))
+"""What 3:4, 2:3 and 9:16 are on as many cells."""
 TRIES = 30
 LONGEST_PROMPT = 400
 """Characters; where a caption of the finer grain is longer, the plain one is asked."""
@@ -70,8 +73,8 @@ class Shares:
 
     kinds: dict[str, float] = field(default_factory=_plain_kinds)
     """Kinds that the base grid shows; `core` are scenes of the 99 nouns in flat style, `rich` those of all
-    that scenes can be, `packed` and `crowd` the same two with more things in them, `scene` half core and half
-    rich."""
+    that scenes can be, `packed` and `crowd` the same two with more things in them, `arranged` core nouns in
+    groups and relations, `scene` half core and half rich."""
     fine_kinds: dict[str, float] = field(default_factory=_fine_kinds)
     """Kinds that need `DETAIL` times more cells a side."""
     edits: dict[str, float] = field(default_factory=_edits)
@@ -98,6 +101,7 @@ _SCENES: dict[str, Callable[..., Scene]] = {
     "packed": _packed,
     "rich": sample_rich_scene,
     "crowd": partial(sample_rich_scene, crowded=True),
+    "arranged": sample_arranged_scene,
 }
 
 
@@ -188,7 +192,8 @@ def next_picture(rng: np.random.Generator, split: str = "train") -> Task:
 
 def sample_grid(rng: np.random.Generator) -> Grid:
     """A grid other than the base."""
-    return OTHERS[int(rng.integers(len(OTHERS)))]
+    grids = OTHERS + USUAL
+    return grids[int(rng.integers(len(grids)))]
 
 
 def _prompt(frame: Frame, rng: np.random.Generator) -> str:

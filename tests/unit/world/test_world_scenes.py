@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.world.assets.concepts import is_held_out
+from training.world.assets.concepts import CONCEPTS, is_held_out
 from training.world.measuring.verifiers import blur
 from training.world.scenes.caption import caption, parse
 from training.world.scenes.kind import KIND
 from training.world.scenes.relations import KINDS, Relation, Spot, holds, offset
 from training.world.scenes.render import render
-from training.world.scenes.rich import RICH_SPLITS, in_rich_split, sample_rich_scene
+from training.world.scenes.rich import RICH_SPLITS, in_rich_split, sample_arranged_scene, sample_rich_scene
+from training.world.scenes.sample import SPLITS
 from training.world.scenes.scene import Background, Scene, SceneObject, members
 from training.world.scenes.verify import verify
 
@@ -49,6 +50,21 @@ def test_a_crowded_scene_holds_three_things_or_more_and_none_of_them_twice() -> 
         assert 3 <= len(nouns) == len(scene.objects) == sum(item.count for item in scene.objects)
         assert parse(caption(scene, rng)) == scene.spec
         assert in_rich_split(scene, "train")
+
+
+@pytest.mark.usefixtures("icons")
+def test_an_arranged_scene_is_a_small_group_or_a_relation_of_core_nouns() -> None:
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for split in SPLITS * 10:
+        scene = sample_arranged_scene(rng, split)
+        most = max(item.count for item in scene.objects)
+        kinds.add(scene.relations[0].kind if scene.relations else most)
+        assert bool(scene.relations) != (2 <= most <= 5)
+        assert all(item.concept in CONCEPTS and item.style == "flat" for item in scene.objects)
+        assert parse(caption(scene, rng)) == scene.spec
+        assert in_rich_split(scene, split)
+    assert len(kinds) > 8, "of nine relations and four counts"
 
 
 @pytest.mark.usefixtures("icons")

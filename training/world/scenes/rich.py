@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from training.world.assets.concepts import CATALOGUE, STYLES, colorable, concept, is_held_out
+from training.world.assets.concepts import CATALOGUE, CONCEPTS, STYLES, colorable, concept, is_held_out
 from training.world.assets.sprites import sprite
 from training.world.scenes import relations, scenery
 from training.world.scenes.matching import alike, difference
@@ -55,6 +55,10 @@ CONTAINERS = (
     "teapot", "umbrella",
 )  # fmt: skip
 """What things can be inside of."""
+_RELATED = 0.6
+"""Share of arranged scenes that hold a relation; the others hold a group."""
+_ARRANGED_MOST = 5
+"""Of a thing, in an arranged scene."""
 _TRIES, _NOUN_TRIES = 600, 30
 _CROWD, _CROWD_SMALL = 6, 0.75
 """Things that a crowded scene tries to hold, and the share of small ones; the others are medium."""
@@ -71,15 +75,17 @@ Build = Callable[[np.random.Generator, "_Draft"], bool]
 class _Draft:
     """A scene in the making."""
 
-    def __init__(self, split: str, aspect: tuple[int, int], style: str, ground: Background) -> None:
-        self.aspect, self.style, self.ground = aspect, style, ground
+    def __init__(
+        self, split: str, aspect: tuple[int, int], style: str, ground: Background, core: bool = False
+    ) -> None:
+        self.aspect, self.style, self.ground, self.core = aspect, style, ground, core
         self.novel = split == "heldout_concepts"
         self.objects: list[SceneObject] = []
         self.relations: list[Relation] = []
 
     def concept(self, rng: np.random.Generator, among: tuple[str, ...] | None = None) -> str:
         """A noun of the split that the scene does not hold yet; the first of novel scenes is a new one."""
-        names = _names(self.novel and not self.objects)
+        names = _names(self.novel and not self.objects, self.core)
         used = {item.concept for item in self.objects}
         fair = [n for n in names if n not in used and (among is None or n in among)]
         for _ in range(_NOUN_TRIES):  # not a list of all that fit: that would draw the whole catalogue
@@ -102,6 +108,9 @@ class _Draft:
         self.objects.append(item)
         return True
 
+    def scene(self) -> Scene:
+        return Scene(tuple(self.objects), self.ground, tuple(self.relations))
+
 
 def sample_rich_scene(
     rng: np.random.Generator, split: str = "train", aspect: tuple[int, int] = (1, 1), crowded: bool = False
@@ -111,10 +120,25 @@ def sample_rich_scene(
 
     Raises ValueError when no scene of that split was found.
     """
+    return _one_of_split(split, aspect, lambda: _try(rng, split, aspect, crowded))
+
+
+def sample_arranged_scene(
+    rng: np.random.Generator, split: str = "train", aspect: tuple[int, int] = (1, 1)
+) -> Scene:
+    """A random scene of core nouns in flat style, two to five of one or two in a relation, of a split of
+    `SPLITS`.
+
+    Raises ValueError when none of that split was found.
+    """
+    return _one_of_split(split, aspect, lambda: _arranged(rng, split, aspect))
+
+
+def _one_of_split(split: str, aspect: tuple[int, int], make: Callable[[], Scene | None]) -> Scene:
     if split not in RICH_SPLITS:
         raise ValueError(f"no split {split!r}; one of {RICH_SPLITS}")
     for _ in range(_TRIES):
-        scene = _try(rng, split, aspect, crowded)
+        scene = make()
         if scene is not None and in_rich_split(scene, split):
             return scene
     raise ValueError(f"no {split} scene of aspect {aspect} in {_TRIES} tries; use an aspect nearer to 1:1")
@@ -189,17 +213,22 @@ def _shades(name: str, color: str | None, style: str) -> tuple[np.ndarray, np.nd
 
 
 @lru_cache(maxsize=4)
-def _names(novel: bool) -> tuple[str, ...]:
-    return tuple(name for name in CATALOGUE if is_held_out(name) == novel)
+def _names(novel: bool, core: bool) -> tuple[str, ...]:
+    return tuple(name for name in (CONCEPTS if core else CATALOGUE) if is_held_out(name) == novel)
 
 
 def _try(rng: np.random.Generator, split: str, aspect: tuple[int, int], crowded: bool) -> Scene | None:
     style = STYLES[int(rng.choice(len(STYLES), p=STYLE_SHARES))]
     draft = _Draft(split, aspect, style, rich_background(rng))
     build = _crowd if crowded else (_plain, _relation, _group)[int(rng.choice(3, p=(0.35, 0.4, 0.25)))]
-    if not build(rng, draft):
-        return None
-    return Scene(tuple(draft.objects), draft.ground, tuple(draft.relations))
+    return draft.scene() if build(rng, draft) else None
+
+
+def _arranged(rng: np.random.Generator, split: str, aspect: tuple[int, int]) -> Scene | None:
+    draft = _Draft(split, aspect, "flat", sample_background(rng), core=True)
+    related = rng.random() < _RELATED
+    built = _relation(rng, draft) if related else _group(rng, draft, _ARRANGED_MOST)
+    return draft.scene() if built else None
 
 
 def _plain(rng: np.random.Generator, draft: _Draft) -> bool:
@@ -229,9 +258,9 @@ def _size(rng: np.random.Generator, count: int) -> str:
     return _SIZES[int(rng.choice(3, p=weights))]
 
 
-def _group(rng: np.random.Generator, draft: _Draft) -> bool:
-    """A group of two to nine, and beside a small one often something else."""
-    count = int(rng.integers(2, 10))
+def _group(rng: np.random.Generator, draft: _Draft, most: int = max(GROUP_SIZES)) -> bool:
+    """A group of two to `most`, and beside a small one often something else."""
+    count = int(rng.integers(2, most + 1))
     item = draft.dressed(rng, SceneObject(draft.concept(rng), size=GROUP_SIZES[count], count=count))
     for _ in range(8):
         row, column = divmod(PLACES.index(pick(rng, allowed_places(draft.aspect))), 3)
@@ -269,7 +298,7 @@ def _fit_for(role: str, kind: str) -> tuple[str, ...] | None:
 def _paired(rng: np.random.Generator, draft: _Draft, kind: str, first: str, sizes: tuple[str, str]) -> bool:
     """Two objects of which one is placed, and the other where the relation puts it."""
     placed = relations.KINDS[kind].placeless == "target"  # the subject has the place
-    second_names = _fit_for("target", kind) or _names(False)
+    second_names = _fit_for("target", kind) or _names(False, draft.core)
     second = pick(rng, [name for name in second_names if name != first])
     place = pick(rng, allowed_places(draft.aspect))
     name, size = (first, sizes[0]) if placed else (second, sizes[1])
