@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wanimage.models.attention import Backend, attend
-from wanimage.models.blocks import HeadNorm, Table, TimestepEmbedding, modulate
+from wanimage.models.blocks import HeadNorm, SwiGlu, Table, TimestepEmbedding, modulate
 from wanimage.models.rope import RopeConfig, rope_table, rotate
 
 PLACE_WAVES = 4
@@ -199,14 +199,13 @@ class Refiner(nn.Module):
 
 
 class Block(nn.Module):
-    """Windowed attention over surroundings and prompt, then SwiGLU with neighbours, both modulated by
-    AdaLN."""
+    """Windowed attention over surroundings and prompt, then SwiGLU, both modulated by AdaLN."""
 
     def __init__(self, config: RefinerConfig, backend: Backend) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.zeros(6, config.width))
         self.attention = WindowAttention(config, backend)
-        self.ffn = ConvSwiGlu(config.width, config.ffn)
+        self.ffn = SwiGlu(config.width, config.ffn)
         with torch.no_grad():  # order: shift, scale, gate of attention; shift, scale, gate of the SwiGLU
             self.table[2] = self.table[5] = 0.5
 
@@ -217,25 +216,6 @@ class Block(nn.Module):
         s1, c1, g1, s2, c2, g2 = (shifts + self.table).unbind(-2)
         x = x + g1 * self.attention(modulate(x, s1, c1), table, text, seen)
         return x + g2 * self.ffn(modulate(x, s2, c2))
-
-
-class ConvSwiGlu(nn.Module):
-    """SwiGLU whose hidden features are seen with those of the cells around (after the Mix-FFN of SANA, Xie et
-    al. 2024): filters of a few pixels, which restoring is made of, are learned sooner than by attention.
-    """
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.around = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
-        nn.init.zeros_(self.around.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` `[B, h, w, W]`; the same shape."""
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        hidden = functional.silu(gate) * up
-        return self.down(hidden + self.around(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
 class WindowAttention(nn.Module):
