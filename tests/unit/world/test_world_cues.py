@@ -121,3 +121,10 @@ def test_every_change_of_an_object_can_be_pointed_at(icons: None) -> None:
                 )
                 pointings.append(said)
     assert recolor in CHANGES.values()
+
+
+def test_what_its_ground_would_swallow_in_any_colour_is_not_recoloured() -> None:
+    letter = SceneObject("letter", "red", 0.5, 0.5, 0.34, style="outline")
+    talk = Talk(np.random.default_rng(0), "train")
+    assert recolor(talk, Scene((letter,), Background.scenery("snow")), (8, 8)) is None
+    assert recolor(talk, Scene((letter,), Background.plain("white")), (8, 8)) is not None

@@ -195,6 +195,8 @@ def spot(talk: Talk) -> Exercise | None:
         reply = f"The {item.concept} is gone."
     elif form == "color" and item.color:
         color = talk.other_color(item, ground)
+        if color is None:
+            return None
         after = replace(
             before, objects=tuple(replace(o, color=color) if o is item else o for o in before.objects)
         )

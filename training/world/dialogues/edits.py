@@ -143,6 +143,8 @@ def _recolor(talk: Talk, scene: Scene, grid: Grid) -> Edit | None:
         return None
     item = talk.pick(items)
     color = talk.other_color(item, scene.background)
+    if color is None:
+        return None
     name = _name(talk, scene, item)
     asks = (
         f"make {name} {color}",

@@ -205,9 +205,10 @@ class Talk:
         """One of the options that is none of `but`."""
         return self.pick([option for option in options if option not in but])
 
-    def other_color(self, item: SceneObject, ground: Background) -> str:
-        """Another visible colour for a colourable object."""
-        return self.pick([c for c in COLORS if c != item.color and visible(item.concept, c, ground)])
+    def other_color(self, item: SceneObject, ground: Background) -> str | None:
+        """Another visible colour for a colourable object; None where the ground leaves no other."""
+        colors = [c for c in COLORS if c != item.color and visible(item.concept, c, ground)]
+        return self.pick(colors) if colors else None
 
     def concept(self, *but: str) -> str:
         """Any concept but these."""

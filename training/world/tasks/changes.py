@@ -104,6 +104,8 @@ def recolor(talk: Talk, scene: Scene, grid: Grid) -> Change | None:
         return None
     old = talk.pick(items)
     color = talk.other_color(old, scene.background)
+    if color is None:
+        return None
     orders = (f"make {{old}} {color}", f"paint {{old}} {color}", f"change {{old}} to {color}")
     others = [o for o in items if o is not old and o.color != color]
     elsewhere = tuple(_swap(scene, o, replace(o, color=color)) for o in others)
