@@ -138,7 +138,7 @@ def _painted(
 ) -> Seen:
     before, after = (
         encode(painter.vae, [frame.draw() for frame in frames])
-        for frames in zip(*((task.references[0], task.shots[0]) for task in tasks), strict=True)
+        for frames in zip(*((task.references[0].bare, task.shots[0]) for task in tasks), strict=True)
     )
     apart = [(a - b).square().mean(-1) for a, b in zip(before, after, strict=True)]
     watcher = Watcher([distance <= CHANGED for distance in apart], keeper if config.own else None)

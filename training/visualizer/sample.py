@@ -51,7 +51,7 @@ class Painter:
             seen = [[frame.draw() for frame in task.references] for task in tasks]
             clean = [encode(self.vae, pictures) for pictures in seen]
             branches = self._branches(tasks, seen, clean, sampler)
-            wanted = [_aims(task, latents) for task, latents in zip(tasks, clean, strict=True)]
+            wanted = [_aims(task, self._bare(task, own)) for task, own in zip(tasks, clean, strict=True)]
             x = padded([_noise(task, seed + 100 * i) for i, task in enumerate(tasks)])
 
             def velocity(x: Tensor, t: float) -> Tensor:
@@ -62,6 +62,11 @@ class Painter:
             largest = max(shot.grid[0] * shot.grid[1] for task in tasks for shot in task.shots)
             latents = sample(velocity, x, sampler, largest)
             return [self._decode(row, task) for row, task in zip(latents, tasks, strict=True)]
+
+    def _bare(self, task: Task, clean: list[Tensor]) -> list[Tensor]:
+        """Latents of the references without the cues that are drawn on them: what stays is held to these."""
+        bare = iter(encode(self.vae, [frame.bare.draw() for frame in task.references if frame.cues]))
+        return [next(bare) if frame.cues else own for frame, own in zip(task.references, clean, strict=True)]
 
     def _steered(
         self,
