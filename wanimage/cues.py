@@ -158,7 +158,7 @@ def _arrow(pen: ImageDraw.ImageDraw, tail: Point, tip: Point, color: tuple[int, 
 
 def _marked(upload: Upload, regions: dict[int, pb.Region], masks: dict[int, Mask]) -> Upload:
     data, media_type = encode(draw(decode(upload.data, "image"), regions, masks))
-    return replace(upload, data=data, media_type=media_type)
+    return replace(upload, data=data, media_type=media_type, bare=upload)
 
 
 async def _masks(

@@ -25,6 +25,8 @@ class Upload:
     """Pixels."""
     opaque: bool
     """Whether nothing behind it would show (`images.is_opaque`)."""
+    bare: "Upload | None" = None
+    """The same without the cues that were drawn on it; None where none were."""
 
 
 async def check_uploads(

@@ -125,14 +125,21 @@ class Drawer:
         return jobs_pb2.RenderPicture(prompt=prompt, grid=plan.grid, seed=plan.seed)
 
     async def _reference(self, image: types_pb2.Image, timing: "_Timing") -> jobs_pb2.RenderReference:
-        job = encode_job(image.base, image.size.height, image.size.width, self.base_cells)
+        size = (image.size.height, image.size.width)
+        places = [place for place, upload in enumerate(self.uploads) if upload.index == image.index]
+        marked = image.HasField("unmarked")
+        # Cues are of their turn: later ones see the picture as it was sent.
+        source = image.unmarked if marked and not places else image.base
+        job = encode_job(source, *size, self.base_cells)
         latent = await self._own_latent(image, job.grid)
         if latent is None:
             latent = (await self._run(job, "encode", timing)).encode.latent
-        found = jobs_pb2.RenderReference(image=image.base, latent=latent)
-        places = [place for place, upload in enumerate(self.uploads) if upload.index == image.index]
+        found = jobs_pb2.RenderReference(image=source, latent=latent)
+        if places and marked:
+            bare = await self._run(encode_job(image.unmarked, *size, self.base_cells), "encode", timing)
+            found.kept.CopyFrom(bare.encode.latent)
         if places:
-            size, regions = (image.size.height, image.size.width), self.options.regions
+            regions = self.options.regions
             found.changeable = await changeable(
                 self.blobs, self.tenant, size, regions, places[0], job.grid, "options.regions"
             )

@@ -167,7 +167,10 @@ class Intake:
 
     async def _image(self, tenant: str, upload: Upload, index: int) -> types_pb2.Image:
         size = types_pb2.Size(height=upload.height, width=upload.width)
-        return types_pb2.Image(index=index, base=await store_upload(self.blobs, tenant, upload), size=size)
+        image = types_pb2.Image(index=index, base=await store_upload(self.blobs, tenant, upload), size=size)
+        if upload.bare:
+            image.unmarked.CopyFrom(await store_upload(self.blobs, tenant, upload.bare))
+        return image
 
     @staticmethod
     def _settled(options: types_pb2.TurnOptions, session_id: str, turn_id: str) -> types_pb2.TurnOptions:

@@ -70,6 +70,8 @@ class Reference:
     """float32 `[Z, gh, gw]`, for the generation branch."""
     changeable: Tensor | None = None
     """Cells `[gh, gw]` that an edit may change, where a mask says so."""
+    kept: Tensor | None = None
+    """Latents like `latents` of the picture without the cues drawn on it: what stays is held to these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,7 +343,10 @@ def _aims(spec: RenderSpec) -> list[Aim]:
     originals = [
         (
             _grid(each.latents),
-            Original(_tokens(each.latents), None if each.changeable is None else each.changeable.flatten()),
+            Original(
+                _tokens(each.latents if each.kept is None else each.kept),
+                None if each.changeable is None else each.changeable.flatten(),
+            ),
         )
         for each in spec.references
     ]

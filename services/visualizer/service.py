@@ -134,16 +134,23 @@ class _Call:
     async def _reference(
         self, index: int, upload: Upload, regions: Sequence[types_pb2.Region]
     ) -> jobs_pb2.RenderReference:
-        image = await store_upload(self.ground.blobs, self.tenant, upload)
-        job = encode_job(image, upload.height, upload.width, self.ground.family.base_cells)
+        job = await self._encode_job(upload)
         size = (upload.height, upload.width)
-        return jobs_pb2.RenderReference(
-            image=image,
+        found = jobs_pb2.RenderReference(
+            image=job.image,
             latent=(await self._run(job, "encode")).encode.latent,
             changeable=await changeable(
                 self.ground.blobs, self.tenant, size, regions, index, job.grid, "regions"
             ),
         )
+        if upload.bare:
+            bare = await self._run(await self._encode_job(upload.bare), "encode")
+            found.kept.CopyFrom(bare.encode.latent)
+        return found
+
+    async def _encode_job(self, upload: Upload) -> jobs_pb2.EncodeJob:
+        image = await store_upload(self.ground.blobs, self.tenant, upload)
+        return encode_job(image, upload.height, upload.width, self.ground.family.base_cells)
 
     async def _decode(
         self, latent: types_pb2.BlobRef, request: visualizer_pb2.RenderRequest

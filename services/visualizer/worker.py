@@ -150,4 +150,15 @@ class RenderWorker:
             problem = f"{len(cells)} bytes for {latent.shape[1]}*{latent.shape[2]} cells"
             raise InvalidInput(f"{field}.changeable", problem, "send one a cell, or none")
         where = torch.tensor(list(cells)).bool().view(latent.shape[1:]) if cells else None
-        return Reference(pixels=pixels, latents=torch.from_numpy(latent.copy()), changeable=where)
+        kept = None
+        if reference.HasField("kept"):
+            kept = await get_latent(self.blobs, tenant, reference.kept, self.family.digest, f"{field}.kept")
+            if kept.shape != latent.shape:
+                problem = f"shape {list(kept.shape)}, the latent's is {list(latent.shape)}"
+                raise InvalidInput(f"{field}.kept", problem, "encode both at one grid")
+        return Reference(
+            pixels=pixels,
+            latents=torch.from_numpy(latent.copy()),
+            changeable=where,
+            kept=None if kept is None else torch.from_numpy(kept.copy()),
+        )

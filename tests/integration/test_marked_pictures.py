@@ -15,6 +15,7 @@ from wanimage import cues
 from wanimage.cues import changeable, mark_uploads
 from wanimage.errors import InvalidInput
 from wanimage.images import decode, encode
+from wanimage.sessions import SessionLog
 from wanimage.uploads import Upload
 from wanimage.v1 import types_pb2 as pb
 
@@ -36,13 +37,16 @@ def grey() -> Upload:
     return Upload(*encode(GREY), 64, 64, opaque=True)
 
 
-async def ended(bench: Bench, session_id: str) -> None:
-    """The session's turn is drawn: one that is left behind would be taken by the planners of other tests."""
+KEY = "<imagine>a key</imagine><size>8*8</size><BOI>"
+
+
+async def ended(bench: Bench, session_id: str, answer: str = KEY) -> None:
+    """The session's turn is over: one that is left behind would be taken by the planners of other tests."""
 
     async def idle() -> bool:
         return (await bench.history(session_id)).running is None
 
-    async with bench.planner(ScriptedEngine("<imagine>a key</imagine><size>8*8</size><BOI>")):
+    async with bench.planner(ScriptedEngine(answer)):
         await eventually(idle)
 
 
@@ -74,11 +78,42 @@ async def test_the_mask_of_a_turn_reaches_its_render(bench: Bench):
     assert not free[[0, 7]].any()
 
 
+async def pointed_at(bench: Bench, answer: str) -> SessionLog:
+    """A session whose turn came with a picture and a box on it."""
+    family = SimpleNamespace(digest=FAMILY, base_cells=64, max_cells=256)
+    intake = Intake(bench.sessions, bench.jobs, bench.blobs, family, None)
+    user = pb.UserMessage(text="put a key there", images=[pb.ImageInput(data=encode(GREY)[0])])
+    options = pb.TurnOptions(regions=[pointing(pb.Region.CUE_BOX)])
+    log, _, _ = await intake.accept(bench.tenant, "", user, options, 60)
+    await ended(bench, log.session_id, answer)
+    return log
+
+
+async def test_what_an_edit_leaves_alone_is_held_to_the_picture_without_its_cues(bench: Bench):
+    log = await pointed_at(bench, KEY)
+    image = (await bench.history(log.session_id)).images[0]
+    (reference,) = bench.drawing.rendered[0].references
+    assert reference.image == reference.latent == image.base, "what the planner and the visualizer see"
+    assert reference.kept == image.unmarked != image.base
+    bare = decode(await bench.blobs.get(bench.tenant, image.unmarked), "image")
+    assert (bare == GREY).all()
+
+
+async def test_cues_are_of_one_turn_and_gone_from_the_picture_in_the_next(bench: Bench):
+    log = await pointed_at(bench, "Where?")
+    edit = await bench.go_on(log, "Make it blue.", "edit")
+    history = await bench.finish(ScriptedEngine(KEY), edit)
+    (reference,) = bench.drawing.rendered[0].references
+    assert reference.image == reference.latent == history.images[0].unmarked
+    assert not reference.HasField("kept")
+
+
 async def test_only_pictures_with_cues_are_drawn_on(bench: Bench):
     plain = grey()
     regions = [pointing(pb.Region.CUE_BOX), pointing(pb.Region.CUE_UNSPECIFIED)]
     marked, other = await mark_uploads(bench.blobs, bench.tenant, [plain, plain], regions, "regions")
     assert other is plain
+    assert marked.bare is plain
     assert (decode(marked.data, "image") != GREY).any()
     assert (marked.height, marked.width) == (64, 64)
 

@@ -126,6 +126,13 @@ def test_cells_outside_a_mask_end_as_they_were(engine):
     assert not torch.allclose(free[:, ~changeable], given.latents[:, ~changeable], atol=1e-2)
 
 
+def test_what_stays_is_held_to_the_latents_without_cues(engine):
+    marked, bare = reference(grid=(2, 3)), torch.full((48, 2, 3), 0.25)
+    nothing_changes = replace(marked, changeable=torch.zeros(2, 3, dtype=torch.bool), kept=bare)
+    (edited,) = engine.render(spec(picture(), references=(nothing_changes,)))
+    torch.testing.assert_close(edited, bare, **TOLERANCE)
+
+
 def test_pictures_of_a_series_are_painted_jointly(engine):
     alone = engine.render(spec(picture("one", seed=2), steps=2))[0]
     assert not torch.allclose(engine.render(MANY[2])[0], alone, atol=1e-3)

@@ -234,14 +234,16 @@ class RenderPicture(_message.Message):
     def __init__(self, prompt: _Optional[str] = ..., prompt_ids: _Optional[_Iterable[int]] = ..., grid: _Optional[_Union[_types_pb2.Grid, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class RenderReference(_message.Message):
-    __slots__ = ("image", "latent", "changeable")
+    __slots__ = ("image", "latent", "changeable", "kept")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LATENT_FIELD_NUMBER: _ClassVar[int]
     CHANGEABLE_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     image: _types_pb2.BlobRef
     latent: _types_pb2.BlobRef
     changeable: bytes
-    def __init__(self, image: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., latent: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., changeable: _Optional[bytes] = ...) -> None: ...
+    kept: _types_pb2.BlobRef
+    def __init__(self, image: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., latent: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ..., changeable: _Optional[bytes] = ..., kept: _Optional[_Union[_types_pb2.BlobRef, _Mapping]] = ...) -> None: ...
 
 class RenderResult(_message.Message):
     __slots__ = ("latents", "steps", "pixel_steps")

@@ -304,7 +304,7 @@ class Usage(_message.Message):
     def __init__(self, prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., images: _Optional[int] = ..., pixel_steps: _Optional[int] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ("index", "base", "refined", "latent", "size", "prompt", "seed", "family", "references", "report")
+    __slots__ = ("index", "base", "refined", "latent", "size", "prompt", "seed", "family", "references", "report", "unmarked")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     REFINED_FIELD_NUMBER: _ClassVar[int]
@@ -315,6 +315,7 @@ class Image(_message.Message):
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    UNMARKED_FIELD_NUMBER: _ClassVar[int]
     index: int
     base: BlobRef
     refined: BlobRef
@@ -325,7 +326,8 @@ class Image(_message.Message):
     family: str
     references: _containers.RepeatedScalarFieldContainer[int]
     report: PictureReport
-    def __init__(self, index: _Optional[int] = ..., base: _Optional[_Union[BlobRef, _Mapping]] = ..., refined: _Optional[_Union[BlobRef, _Mapping]] = ..., latent: _Optional[_Union[BlobRef, _Mapping]] = ..., size: _Optional[_Union[Size, _Mapping]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., family: _Optional[str] = ..., references: _Optional[_Iterable[int]] = ..., report: _Optional[_Union[PictureReport, _Mapping]] = ...) -> None: ...
+    unmarked: BlobRef
+    def __init__(self, index: _Optional[int] = ..., base: _Optional[_Union[BlobRef, _Mapping]] = ..., refined: _Optional[_Union[BlobRef, _Mapping]] = ..., latent: _Optional[_Union[BlobRef, _Mapping]] = ..., size: _Optional[_Union[Size, _Mapping]] = ..., prompt: _Optional[str] = ..., seed: _Optional[int] = ..., family: _Optional[str] = ..., references: _Optional[_Iterable[int]] = ..., report: _Optional[_Union[PictureReport, _Mapping]] = ..., unmarked: _Optional[_Union[BlobRef, _Mapping]] = ...) -> None: ...
 
 class PictureReport(_message.Message):
     __slots__ = ("transparent", "translucent", "palette")
