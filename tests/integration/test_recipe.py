@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from services.refiner.engine import RefinerEngine, RefineSpec
 from services.vae.engine import VaeEngine
@@ -74,3 +76,22 @@ def test_the_planner_trains_on_two_processes_as_on_one(
     for row, other in zip(*histories, strict=True):
         assert other["loss"] == pytest.approx(row["loss"], rel=1e-4)
         assert other["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)
+
+
+def test_the_visualizer_trains_stage_after_stage_on_two_processes_as_on_one(
+    trained: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    out, export = tmp_path / "visualizer", tmp_path / "export"
+    options = ["--family", str(trained[1]), "--out", str(out), "--export", str(export)]
+    done = torchrun("training.visualizer", "--size", "tiny", *options, "--precision", "fp32")
+    assert done.returncode == 0, done.stderr[-2000:]
+    for stage in ("pt", "ct"):
+        folders = (trained[0] / "visualizer", out)
+        rows, others = [json.loads((folder / stage / "metrics.json").read_text()) for folder in folders]
+        assert [row["step"] for row in others] == [1, 2]
+        for row, other in zip(rows, others, strict=True):
+            assert other["loss"] == pytest.approx(row["loss"], rel=1e-4)
+    one, two = [load_file(folder / "mot.safetensors") for folder in (trained[1], export)]
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-2, atol=1e-3)

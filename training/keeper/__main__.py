@@ -76,9 +76,11 @@ def seen(painter: Painter, config: WatchConfig, keeper: Keeper | None, folder: P
 def learned(config: KeeperTraining, looks: Seen, out: Path, *, resume: bool) -> Keeper:
     """A keeper from chance, trained on looks; its averaged weights."""
     torch.manual_seed(config.loop.seed)  # here, so that what was watched before decides nothing
-    keeper = Keeper(config.model)
     batches = Batches(looks, config.loop.seed)
-    state: LoopState = train(keeper, keeper_loss, batches.batch_at, config.loop, out, resume=resume)
+    state: LoopState = train(
+        Keeper(config.model), keeper_loss, batches.batch_at, config.loop, out, resume=resume
+    )
+    keeper = Keeper(config.model)  # the trained one is in shards on several processes
     keeper.load_state_dict(state.ema)
     return keeper.eval().requires_grad_(False)
 

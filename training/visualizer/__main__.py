@@ -120,6 +120,7 @@ def run(
         state = run_stage(stage, learner, batches, folder, weights, lineage, precision, resume=resume)
         tensors, before = averaged(state), lineage_of(stage, state) | {"before": before}
         named = {name: value for name, value in state.ema.items() if name.startswith("head.")}
+        mot = Mot(stage.model, Backend.MATMUL)  # on several processes the trained one is in shards
         mot.load_state_dict(tensors)
     return mot.eval()
 

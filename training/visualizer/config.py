@@ -102,7 +102,7 @@ def nano() -> tuple[VisualizerTraining, ...]:
 
 def tiny() -> tuple[VisualizerTraining, ...]:
     """For tests: two steps a stage, in a second."""
-    loop = LoopConfig(steps=2, lr=1e-3, warmup=1, save_every=2, log_every=1, precision="fp32")
+    loop = LoopConfig(steps=2, lr=1e-3, warmup=1, save_every=2, log_every=1, precision="fp32", accumulate=2)
     data = DataConfig(singles=3, series=1, references=2, fine=1, wide=1)
     return tuple(
         VisualizerTraining(name=name, model=MotConfig.tiny(), loop=loop, data=data) for name in ("pt", "ct")
