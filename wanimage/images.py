@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
 from scipy.ndimage import uniform_filter
 
 from wanimage.errors import InvalidInput
@@ -27,16 +27,6 @@ OPAQUE = 255 * 97 // 100
 STRAY = 0.001
 """Share of pixels that may be less without making a picture transparent."""
 
-_UPRIGHT = {
-    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-    3: Pillow.Transpose.ROTATE_180,
-    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-    5: Pillow.Transpose.TRANSPOSE,
-    6: Pillow.Transpose.ROTATE_270,
-    7: Pillow.Transpose.TRANSVERSE,
-    8: Pillow.Transpose.ROTATE_90,
-}
-"""What stands a picture of an EXIF orientation up."""
 _INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
 _OUTPUT = {
     pb.IMAGE_FORMAT_UNSPECIFIED: ("PNG", "image/png"),
@@ -70,7 +60,8 @@ def decode(data: bytes, field: str) -> Rgba:
                     field, f"{width}x{height} is {width * height:,} pixels, the limit is {MAX_PIXELS:,}",
                     "scale it down first",
                 )  # fmt: skip
-            return np.asarray(_upright(picture.convert("RGBA"), picture))
+            picture.load()
+            return np.asarray(_upright(picture).convert("RGBA"))
     except (UnidentifiedImageError, Pillow.DecompressionBombError) as error:
         problem = (
             "not a PNG, JPEG or WebP picture" if isinstance(error, UnidentifiedImageError) else str(error)
@@ -80,13 +71,12 @@ def decode(data: bytes, field: str) -> Rgba:
         raise InvalidInput(field, f"a damaged picture ({error})", "export it again and resend") from None
 
 
-def _upright(pixels: Pillow.Image, picture: Pillow.Image) -> Pillow.Image:
-    """The pixels of a picture file, turned as its EXIF says (phones store what the sensor saw)."""
+def _upright(picture: Pillow.Image) -> Pillow.Image:
+    """The picture turned as its EXIF says (phones store what the sensor saw)."""
     try:
-        turn = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        return ImageOps.exif_transpose(picture)
     except Exception:  # it fails in many ways, and damaged metadata is no reason to refuse a picture
-        turn = None
-    return pixels if turn is None else pixels.transpose(turn)
+        return picture
 
 
 def encode(picture: Rgba, image_format: pb.ImageFormat = pb.IMAGE_FORMAT_PNG) -> tuple[bytes, str]:
