@@ -24,7 +24,7 @@ from training.world.pictures.lettering import layout
 from training.world.pictures.posters import SIDE, Poster
 from training.world.pictures.reading import read
 from training.world.pixels import canvas_of, planes_of
-from training.world.report import Report
+from training.world.report import Finding, Report
 from training.world.scenes.caption import caption
 from training.world.scenes.rich import sample_arranged_scene, sample_rich_scene
 from training.world.scenes.sample import sample_scene
@@ -106,7 +106,7 @@ def rows() -> dict[str, Row]:
         ("extract", True),
     ]:
         said = f"{name.replace('_', ' ')}{', by cues' if cued else ''}"
-        found.append(Row(said, partial(_edit, name, cued), of_edit, {"right": 0.8}, name))
+        found.append(Row(said, partial(_edit, name, cued), of_edit, {"target": 0.8}, name))
     return {row.name: row for row in found}
 
 
@@ -333,11 +333,25 @@ def of_series(task: Task, pictures: Sequence[Pixels], report: Report) -> Measure
 
 
 def of_edit(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
-    """Whether the target is right, and how well the rest was kept."""
-    asked = [f.passed for f in report.findings if f.property != "outside"]
-    measures = {"right": float(all(asked)), **_score(report, "outside")}
+    """Whether what the edit asks for is right, and all of the picture; how well the rest was kept."""
+    found = [f for f in report.findings if f.property != "outside"]
+    due = wanting(task)
+    target = [f.passed for f in found if f.property == "cues" or _subject(f) in due]
+    measures = {"target": float(all(target)), "right": float(all(f.passed for f in found))}
+    measures |= _score(report, "outside")
     kept = outside(task, pictures[0])
     return measures if kept is None else measures | {"dB outside": kept}
+
+
+def wanting(task: Task) -> set[str]:
+    """What an edit is about: subjects that in the picture before it, without cues, are not yet as asked."""
+    before = report_of(task, [task.references[0].bare.draw()])
+    return {_subject(finding) for finding in before.findings if not finding.passed}
+
+
+def _subject(finding: Finding) -> str:
+    """What a finding is about, wherever that is."""
+    return finding.about.split(" at ")[0]
 
 
 def outside(task: Task, picture: Pixels) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -123,6 +124,30 @@ def test_an_edit_is_held_outside_to_what_the_vae_alone_keeps_there(tmp_path: Pat
     assert found["bars"]["dB outside"] == pytest.approx(np.mean(coded) - 1.5, abs=0.01)
     assert min(coded) > 24
     assert outside(tasks[0], tasks[0].shots[0].draw()) > 60
+
+
+EDITS = [name for name in ROWS if name.startswith(("edit", "extract"))]
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_the_target_of_an_edit_is_right_where_it_was_done_and_wrong_where_nothing_was(name: str):
+    row = ROWS[name]
+    task = row.make(np.random.default_rng(3))
+    done, undone = task.shots[0].draw(), task.references[0].bare.draw()
+    found = [row.judge(task, [picture], report_of(task, [picture])) for picture in (done, undone)]
+    assert [each["target"] for each in found] == [1.0, 0.0]
+
+
+def test_what_an_edit_leaves_alone_is_no_part_of_its_target():
+    row = ROWS["edit replace"]
+    task = row.make(np.random.default_rng(3))
+    frame, before = task.shots[0], task.references[0].scene.objects
+    assert any(item in before for item in frame.scene.objects)
+    new = tuple(item for item in frame.scene.objects if item not in before)
+    lost = replace(frame, scene=replace(frame.scene, objects=new)).draw()
+    found = row.judge(task, [lost], report_of(task, [lost]))
+    assert found["target"] == 1.0
+    assert found["right"] == 0.0
 
 
 def grid_of(row: str) -> Grid:
