@@ -21,7 +21,7 @@ class KeeperTraining:
 
 
 def nano() -> tuple[KeeperTraining, ...]:
-    """The shipped size: 1,600 edits, half an hour on two cores."""
+    """The shipped size: 1,600 edits, half an hour of one core."""
     loop = LoopConfig(
         steps=2500, lr=3e-3, ema=0.99, precision="fp32", prefetch=False, save_every=2500, log_every=250
     )

@@ -48,6 +48,8 @@ SHOWN = 12
 """Cases on a contact sheet."""
 COMPARED = 40
 """Cases whose whole pictures are compared with the true ones."""
+PLAIN = ("kept", "count", "relation")
+"""Measures that a table shows of a row without bars."""
 ALSO = ("right", "dB outside")
 """Measures that a table shows of every row: all that was asked, and how well an edit keeps the rest."""
 
@@ -252,7 +254,7 @@ def table(results: Sequence[dict]) -> str:
     the name of a measure has a unit."""
     lines = ["| capability | n | measure | bar | reached |", "|---|---|---|---|---|"]
     for row in results:
-        shown = [name for name in (*(row["bars"] or ("kept",)), *ALSO) if name in row["measures"]]
+        shown = [name for name in (*(row["bars"] or PLAIN), *ALSO) if name in row["measures"]]
         head = (row["row"], str(row["n"]))
         for name in dict.fromkeys(shown):
             value, low, high = (_number(name, each) for each in row["measures"][name][:3])
