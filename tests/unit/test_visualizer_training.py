@@ -331,7 +331,7 @@ def test_a_stage_starts_from_what_the_one_before_it_reached(family, tmp_path):
     lineage = json.loads((export / "mot.json").read_text())["training"]
     assert (lineage["stage"], lineage["before"]["stage"]) == ("visualizer/ct", "visualizer/pt")
     heads = [head_of(tmp_path / "both" / name) for name in ("pt", "ct")]
-    assert 0 < (heads[0] - heads[1]).abs().mean() < 0.1 * heads[0].abs().mean(), "the second began anew"
+    assert heads[1].abs().mean() > 1.5 * heads[0].abs().mean(), "the second began anew, at zero"
     first, second = tiny()
     run([first], family, tmp_path / "first", tmp_path / "pt", "fp32", resume=False)
     run([second], family, tmp_path / "second", tmp_path / "ct", "fp32", resume=False, start=tmp_path / "pt")
