@@ -60,7 +60,7 @@ def decode(data: bytes, field: str) -> Rgba:
                     field, f"{width}x{height} is {width * height:,} pixels, the limit is {MAX_PIXELS:,}",
                     "scale it down first",
                 )  # fmt: skip
-            picture.load()
+            picture.load()  # a damaged one fails here: what fails in turning it is taken for its metadata
             return np.asarray(_upright(picture).convert("RGBA"))
     except (UnidentifiedImageError, Pillow.DecompressionBombError) as error:
         problem = (

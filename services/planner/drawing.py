@@ -135,14 +135,14 @@ class Drawer:
         if latent is None:
             latent = (await self._run(job, "encode", timing)).encode.latent
         found = jobs_pb2.RenderReference(image=source, latent=latent)
-        if places and marked:
-            bare = await self._run(encode_job(image.unmarked, *size, self.base_cells), "encode", timing)
-            found.kept.CopyFrom(bare.encode.latent)
         if places:
             regions = self.options.regions
             found.changeable = await changeable(
                 self.blobs, self.tenant, size, regions, places[0], job.grid, "options.regions"
             )
+            if marked:
+                bare = await self._run(encode_job(image.unmarked, *size, self.base_cells), "encode", timing)
+                found.kept.CopyFrom(bare.encode.latent)
         return found
 
     async def _own_latent(self, image: types_pb2.Image, grid: types_pb2.Grid) -> types_pb2.BlobRef | None:

@@ -63,6 +63,15 @@ def test_a_finished_recipe_run_again_trains_nothing_and_exports_the_same_weights
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("checkpoint*")} == checkpoints
 
 
+def went_alike(one: Path, other: Path) -> None:
+    """Both runs took the same two steps."""
+    histories = [json.loads((folder / "metrics.json").read_text()) for folder in (one, other)]
+    assert [[row["step"] for row in history] for history in histories] == [[1, 2], [1, 2]]
+    for row, again in zip(*histories, strict=True):
+        assert again["loss"] == pytest.approx(row["loss"], rel=1e-4)
+        assert again["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)
+
+
 def test_the_planner_trains_on_two_processes_as_on_one(
     trained: tuple[Path, Path, str], tmp_path: Path
 ) -> None:
@@ -71,11 +80,7 @@ def test_the_planner_trains_on_two_processes_as_on_one(
         shutil.copytree(one / name, two / name)
     done = torchrun("training.understanding", "--size", "tiny", "--stage", "uct", "--out", str(two))
     assert done.returncode == 0, done.stderr[-2000:]
-    histories = [json.loads((folder / "uct" / "metrics.json").read_text()) for folder in (one, two)]
-    assert [len(history) for history in histories] == [2, 2]
-    for row, other in zip(*histories, strict=True):
-        assert other["loss"] == pytest.approx(row["loss"], rel=1e-4)
-        assert other["grad_norm"] == pytest.approx(row["grad_norm"], rel=1e-3)
+    went_alike(one / "uct", two / "uct")
 
 
 def test_the_visualizer_trains_stage_after_stage_on_two_processes_as_on_one(
@@ -86,11 +91,7 @@ def test_the_visualizer_trains_stage_after_stage_on_two_processes_as_on_one(
     done = torchrun("training.visualizer", "--size", "tiny", *options, "--precision", "fp32")
     assert done.returncode == 0, done.stderr[-2000:]
     for stage in ("pt", "ct"):
-        folders = (trained[0] / "visualizer", out)
-        rows, others = [json.loads((folder / stage / "metrics.json").read_text()) for folder in folders]
-        assert [row["step"] for row in others] == [1, 2]
-        for row, other in zip(rows, others, strict=True):
-            assert other["loss"] == pytest.approx(row["loss"], rel=1e-4)
+        went_alike(trained[0] / "visualizer" / stage, out / stage)
     one, two = [load_file(folder / "mot.safetensors") for folder in (trained[1], export)]
     assert one.keys() == two.keys()
     for name, tensor in one.items():

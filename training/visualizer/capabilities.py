@@ -245,11 +245,7 @@ def of_all(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
 
 def of_novel(task: Task, pictures: Sequence[Pixels], report: Report) -> Measures:
     """The unseen nouns that the result must show."""
-    asked = [
-        f.passed
-        for f in report.findings
-        if f.property == "object" and is_held_out(re.sub(r"^picture \d+: | at .*$", "", f.about))
-    ]
+    asked = [f.passed for f in report.findings if f.property == "object" and is_held_out(_subject(f))]
     return {"objects": float(np.mean(asked))} if asked else {}
 
 
@@ -350,8 +346,8 @@ def wanting(task: Task) -> set[str]:
 
 
 def _subject(finding: Finding) -> str:
-    """What a finding is about, wherever that is."""
-    return finding.about.split(" at ")[0]
+    """What a finding is about, in whichever picture and wherever that is."""
+    return re.sub(r"^picture \d+: ", "", finding.about).split(" at ")[0]
 
 
 def outside(task: Task, picture: Pixels) -> float | None:
