@@ -20,17 +20,19 @@ MEGABYTE = 1 << 20
 async def test_worker_goes_on_when_nats_stays_away_past_the_deadline_of_a_finished_job(
     nats_server: NatsServer,
 ) -> None:
+    handled: list[str] = []
+
     async def handler(taken: TakenJob) -> DecodeResult:
         if taken.seconds_left < 30:
             nats_server.kill()
+        handled.append(taken.job.id)
         return decoded()
 
     async with await Bus.connect(nats_settings(nats_server), patience=0.5) as bus:
         jobs = Jobs(bus)
         async with running(jobs, handler) as worker:
             await jobs.submit(decode_job("a", seconds=2))
-            await eventually(lambda: bool(worker._active))
-            await eventually(lambda: not worker._active)
+            await eventually(lambda: bool(handled) and not worker._active)
             await asyncio.to_thread(nats_server.start)
             await bus.check()
             assert (await jobs.run(decode_job("b"))).decode == decoded()
@@ -39,15 +41,17 @@ async def test_worker_goes_on_when_nats_stays_away_past_the_deadline_of_a_finish
 async def test_worker_goes_on_when_the_name_of_a_finished_job_holds_what_is_no_result(
     jobs: Jobs, bus: Bus
 ) -> None:
+    handled: list[str] = []
+
     async def handler(taken: TakenJob) -> DecodeResult:
+        handled.append(taken.job.id)
         if taken.job.id == decode_job("a").id:
             await bus.store(f"$KV.RESULTS.{taken.job.id}", b"\xff\xff no result")
         return decoded()
 
     async with running(jobs, handler) as worker:
         await jobs.submit(decode_job("a"))
-        await eventually(lambda: bool(worker._active))
-        await eventually(lambda: not worker._active)
+        await eventually(lambda: bool(handled) and not worker._active)
         assert (await jobs.run(decode_job("b"))).decode == decoded()
 
 
