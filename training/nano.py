@@ -9,7 +9,7 @@
 | visualizer | to draw what was planned, on the two frozen ones | 150 min |
 | keeper | what an edit leaves alone, from watching the visualizer | 15 min |
 | enhancer | to describe what is asked for, as an adapter on the first | 15 min |
-| refiner | to enlarge and repair what the others draw | 60 min |
+| refiner | to enlarge and repair what the others draw | 120 min |
 
 A stage that was stopped goes on from its last checkpoint when this is run again; a finished one is exported
 again in seconds. The manifest is written last, over everything.

@@ -5,6 +5,7 @@
    (`models/refiner.py`). Noise is that of the whole picture, cut, so that neighbours agree; where they
    overlap, latents are blended.
 3. When all are there, each tile is decoded with a halo of latents around it, so that no seam shows.
+4. Broad shades are set back to the source's: the model sharpens edges, and drifts a little in what is flat.
 
 Tiles split a picture evenly, so seconds a megapixel hardly depend on its size. `refine` does it all for one
 picture; a service takes the same parts apart, to batch tiles of several.
@@ -26,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wanimage.enlarging import Enlargement, cells_of
-from wanimage.images import CELL, Rgba
+from wanimage.images import CELL, Rgba, resize
 from wanimage.models.refiner import Place, Prompt, Refiner, state_at, step
 from wanimage.models.understanding import Understanding, pad_batch
 from wanimage.models.vae import Vae, premultiplied, straight
@@ -37,6 +38,10 @@ ENCODE_MARGIN = 2
 """Cells around a tile that the encoder is shown."""
 DECODE_HALO = 4
 """Cells around a tile that the decoder is shown."""
+
+
+SHADE = 4
+"""Source pixels a side of the squares whose mean a refinement keeps."""
 
 
 class Mode(Enum):
@@ -171,6 +176,23 @@ def place_tile(picture: Rgba, tile: Tile, decoded: Rgba) -> None:
     picture[tile.own(CELL)] = decoded
 
 
+def keep_shades(picture: Rgba, enlarged: Enlargement) -> Rgba:
+    """The refined picture `[H, W, 4]` with the broad shades of its source: one round of back-projection
+    (Irani and Peleg 1991), of what squares of `SHADE` source pixels lack on average."""
+    source = enlarged.planes
+    small = premultiplied(torch.from_numpy(resize(picture, *source.shape[1:]).copy())[None])[0]
+    coarse = [-(-side // SHADE) for side in source.shape[1:]]
+    missing = Enlargement(functional.adaptive_avg_pool2d(source - small, coarse), enlarged.size)
+    settled = np.empty_like(picture)
+    for tile in tiles_of(cells_of(enlarged.size)):
+        rows, columns = tile.own(CELL)
+        planes = premultiplied(torch.from_numpy(picture[rows, columns].copy())[None])
+        bottom, right = rows.start + planes.shape[2], columns.start + planes.shape[3]
+        planes += missing.part((rows.start, bottom), (columns.start, right))
+        settled[rows, columns] = straight(planes)[0].numpy()
+    return settled
+
+
 def decode(vae: Vae, latent: Tensor, on_tile: Callable[[], None] = lambda: None) -> Rgba:
     """Straight RGBA of a latent `[Z, H/16, W/16]` of any size, tile by tile."""
     grid = (latent.shape[1], latent.shape[2])
@@ -201,4 +223,4 @@ def refine(
         latent.add(tile, denoise(refiner, low, noise[None, :, *tile.cut()], place, prompt, [mode])[0])
         on_tile()
     picture = decode(vae, latent.whole(), on_tile)
-    return picture[: enlarged.size[0], : enlarged.size[1]]
+    return keep_shades(picture[: enlarged.size[0], : enlarged.size[1]], enlarged)

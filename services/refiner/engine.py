@@ -91,6 +91,7 @@ class Denoising:
 class Decoding:
     """While tiles are decoded."""
 
+    enlarged: Enlargement
     latent: Tensor
     """`[Z, rows, columns]`."""
     picture: Rgba
@@ -99,7 +100,7 @@ class Decoding:
     @staticmethod
     def after(work: Denoising) -> Decoding:
         """What begins once every tile is denoised."""
-        return Decoding(work.latent.whole(), refining.blank(work.latent.grid))
+        return Decoding(work.enlarged, work.latent.whole(), refining.blank(work.latent.grid))
 
 
 @dataclass
@@ -193,12 +194,13 @@ class RefinerEngine:
             if isinstance(state.work, Denoising) and state.step == len(state.tiles):
                 state.work = Decoding.after(state.work)
 
+    @torch.inference_mode()
     def finish(self, state: RefineState) -> Rgba:
         """The refined picture, straight RGBA `[height, width, 4]` uint8. It must be done."""
         assert state.done, f"step {state.step} of {state.steps}"
         assert isinstance(state.work, Decoding)
         height, width = state.spec.size
-        return state.work.picture[:height, :width]
+        return refining.keep_shades(state.work.picture[:height, :width], state.work.enlarged)
 
     def _denoise(self, states: Sequence[RefineState]) -> None:
         tiles = [state.next.tile for state in states]

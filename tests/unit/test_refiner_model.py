@@ -25,6 +25,8 @@ def random_refiner(depth: int = CONFIG.depth) -> Refiner:
     refiner = Refiner(RefinerConfig(**{**vars(CONFIG), "depth": depth}))
     for layer in (refiner.place, refiner.modulation, refiner.final, refiner.project):
         nn.init.normal_(layer.weight, std=0.2)
+    for block in refiner.blocks:
+        nn.init.normal_(block.ffn.near.weight, std=0.2)
     return refiner.eval().requires_grad_(False)
 
 
@@ -112,13 +114,16 @@ def moved(refiner: Refiner, row: int, column: int) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("cell", [(0, 0), (3, 3), (4, 7), (8, 13), (5, 12)])
 def test_a_cell_is_seen_from_its_window_and_the_halo_around_it_alone(cell: tuple[int, int]) -> None:
     # The first convolution shows a cell to its neighbours; one block of attention then shows these to all
-    # whose window, with its halo, holds them.
-    def near(at: int, of: int) -> bool:
+    # whose window, with its halo, holds them, and its SwiGLU shows what came of that to their neighbours.
+    def attended(at: int, of: int) -> bool:
         first = at // CONFIG.window * CONFIG.window
         return first - CONFIG.halo - 1 <= of <= first + CONFIG.window - 1 + CONFIG.halo + 1
 
+    def near(at: int, of: int, side: int) -> bool:
+        return any(attended(each, of) for each in range(max(0, at - 1), min(side, at + 2)))
+
     cells = itertools.product(range(SIZE[0]), range(SIZE[1]))
-    reached = {(r, c) for r, c in cells if near(r, cell[0]) and near(c, cell[1])}
+    reached = {(r, c) for r, c in cells if near(r, cell[0], SIZE[0]) and near(c, cell[1], SIZE[1])}
     assert moved(random_refiner(depth=1), *cell) == reached
 
 

@@ -15,6 +15,7 @@ from wanimage.refining import (
     decode_tile,
     encode_tile,
     enlargement_of,
+    keep_shades,
     levels,
     refine,
 )
@@ -112,6 +113,30 @@ def test_the_path_leads_from_the_noisy_enlargement_to_the_clean_latent() -> None
     assert torch.allclose(state_at(clean, low, noise, 0 * start, start), clean)
     halfway = step(begin, clean, start, start / 2)
     assert torch.allclose(halfway, state_at(clean, low, noise, start / 2, start), atol=1e-6)
+
+
+def split(size: int, left: int, right: int, alpha: int = 255) -> np.ndarray:
+    """A square picture of two shades of red with a crisp edge between them."""
+    picture = np.zeros((size, size, 4), np.uint8)
+    picture[:, : size // 2, 0], picture[:, size // 2 :, 0], picture[..., 3] = left, right, alpha
+    return picture
+
+
+def test_a_refinement_gets_the_broad_shades_of_its_source_back_and_keeps_its_edge() -> None:
+    settled = keep_shades(split(512, 70, 190), enlargement_of(split(32, 90, 210), (512, 512)))
+    assert np.abs(settled.astype(int) - split(512, 90, 210))[:, :, :3].max() <= 4
+    assert settled[:, 255, 0].max() + 100 < settled[:, 256, 0].min()
+
+
+def test_opacity_that_a_refinement_lost_comes_back() -> None:
+    settled = keep_shades(split(400, 90, 210, 120), enlargement_of(split(32, 90, 210, 160), (400, 400)))
+    assert np.abs(settled[..., 3].astype(int) - 160).max() <= 1
+
+
+def test_a_refinement_whose_shades_are_its_source_s_stays_as_it_is() -> None:
+    picture = split(512, 90, 210)
+    settled = keep_shades(picture, enlargement_of(split(32, 90, 210), (512, 512)))
+    assert np.abs(settled.astype(int) - picture).max() <= 2
 
 
 def test_a_refined_picture_has_the_size_asked_for_and_depends_on_its_seed() -> None:

@@ -24,18 +24,18 @@ class RefinerTraining:
     data: DataConfig = field(default_factory=DataConfig)
     pictures: int = 16
     """Pictures of a batch."""
-    crops: int = 2
+    crops: int = 1
     """Crops of each."""
 
 
 def nano() -> tuple[RefinerTraining, ...]:
-    """The shipped size, about an hour and a half on two cores."""
+    """The shipped size, about two hours on two cores."""
     model = RefinerConfig.nano()
     loop = lambda steps, lr, **more: LoopConfig(  # noqa: E731
         steps=steps, lr=lr, optimizer="muon", prefetch=False, **({"ema": 0.998, "save_every": 100} | more)
     )
     return (
-        RefinerTraining(name="flow", model=model, loop=loop(800, 1.5e-3, decay=0.5)),
+        RefinerTraining(name="flow", model=model, loop=loop(1500, 1.5e-3, decay=0.5)),
         RefinerTraining(name="distil", model=model, loop=loop(120, 4e-4, warmup=10, decay=1.0, ema=0.98)),
         RefinerTraining(name="reward", model=model, loop=loop(50, 1e-4, warmup=5, decay=1.0, ema=0.95)),
     )

@@ -42,10 +42,10 @@ class Batches:
 
     kept: Kept
     pictures: int = 16
-    crops: int = 2
+    crops: int = 1
     drop_prompt: float = 0.15
     """Share of pictures that nothing is said of."""
-    rough: float = 0.25
+    rough: float = 0.1
     """Share of gently treated pictures that are repaired nevertheless."""
     seed: int = 0
 

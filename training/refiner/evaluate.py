@@ -25,13 +25,13 @@ import torch
 from PIL import Image
 
 from training.refiner import judging
-from training.refiner.pairs import DataConfig, Studio
+from training.refiner.pairs import Case, DataConfig, Studio
 from training.refiner.rival import Rival
 from training.visualizer.capabilities import rows as capabilities
 from training.visualizer.evaluate import gathered
 from training.visualizer.evaluate import run as painted
 from training.visualizer.sample import Painter
-from training.world.kinds import Pixels
+from training.world.kinds import Graph, Pixels
 from training.world.pictures import portraits
 from training.world.tasks.pictures import kind_of
 from wanimage.images import resize
@@ -109,25 +109,20 @@ def restored(
     studio, cases, shown, seconds = replace(refined.studio, config=config), [], [], []
     for index in range(count):
         with torch.inference_mode():
-            _, prompt, truth, source, _ = studio.case(np.random.default_rng([config.seed, index]))
-        size = (truth.shape[0], truth.shape[1])
+            case = studio.case(np.random.default_rng([config.seed, index]))
+        size = (case.truth.shape[0], case.truth.shape[1])
         started = time.perf_counter()
-        ours = refined(source, prompt, mode)
-        seconds.append((time.perf_counter() - started) / (truth.shape[0] * truth.shape[1] / 1e6))
-        bicubic = judging.enlarged_by("bicubic", source, size)
-        found = {"dB": judging.psnr(truth, ours), "dB bicubic": judging.psnr(truth, bicubic)}
-        found["dB lanczos"] = judging.psnr(truth, judging.enlarged_by("lanczos", source, size))
-        unharmed = judging.enlarged_by("bicubic", resize(truth, *source.shape[:2]), size)
-        found["dB bicubic, only shrunk"] = judging.psnr(truth, unharmed)
-        others = {name: enlarge(source, size) for name, enlarge in rivals.items()}
-        found |= {f"dB {name}": judging.psnr(truth, other) for name, other in others.items()}
-        found |= _blind(source, ours, bicubic)
-        if (truth[..., 3] < 255).any():
-            found["alpha error"] = judging.halo(truth, ours)
-            found["alpha error bicubic"] = judging.halo(truth, bicubic)
-        cases.append(found)
+        ours = refined(case.source, case.prompt, mode)
+        seconds.append((time.perf_counter() - started) / (size[0] * size[1] / 1e6))
+        bicubic = judging.enlarged_by("bicubic", case.source, size)
+        others = {name: enlarge(case.source, size) for name, enlarge in rivals.items()}
+        cases.append(
+            _against_truth(case, ours, {"bicubic": bicubic} | others)
+            | _before_and_after(case, ours)
+            | _blind(case.source, ours, bicubic)
+        )
         if index < SHOWN:
-            shown.append([bicubic, *others.values(), ours, truth])
+            shown.append([bicubic, *others.values(), ours, case.truth])
     _sheet(shown, out / f"restored_{mode.value}.png")
     return {
         "row": f"restored, {mode.value}", "n": count, "measures": gathered(cases),
@@ -157,15 +152,48 @@ def drawn(refined: Refined, name: str, count: int, out: Path) -> list[dict[str, 
             if frame.kind == "portrait":
                 found["same face"] = float(portraits.read(picture) == portraits.read(small))
             if frame.kind == "poster":
-                read = [judging.characters_read(frame.scene, each) for each in (picture, ours)]
-                if read[0] is not None and read[1] is not None:
-                    found |= {"read before": read[0], "read": read[1]}
+                found |= _read(frame.scene, picture, ours)
             cases.append(found)
             if len(shown) < SHOWN:
                 shown.append([bicubic, ours])
         _sheet(shown, out / f"drawn_{name.replace(' ', '_')}_{mode.value}.png")
         results.append({"row": f"{name}, {mode.value}", "n": len(cases), "measures": gathered(cases)})
     return results
+
+
+def _against_truth(case: Case, ours: Pixels, others: dict[str, Pixels]) -> Measures:
+    """How near the truth a refinement and enlargements of the same source come."""
+    truth, size = case.truth, (case.truth.shape[0], case.truth.shape[1])
+    shrunk = resize(truth, *case.source.shape[:2])
+    others = others | {
+        "lanczos": judging.enlarged_by("lanczos", case.source, size),
+        "bicubic, only shrunk": judging.enlarged_by("bicubic", shrunk, size),
+    }
+    found = {"dB": judging.psnr(truth, ours)}
+    found |= {f"dB {name}": judging.psnr(truth, other) for name, other in others.items()}
+    if (truth[..., 3] < 255).any():
+        found["alpha error"] = judging.halo(truth, ours)
+        found["alpha error bicubic"] = judging.halo(truth, others["bicubic"])
+    return found
+
+
+def _before_and_after(case: Case, ours: Pixels) -> Measures:
+    """What verifier and OCR make of a source and its refinement, and the verifier of the truth."""
+    before, after = case.verdict(case.source), case.verdict(ours)
+    found = {
+        "passed truth": float(case.verdict(case.truth).passed),
+        "passed before": float(before.passed),
+        "passed": float(after.passed),
+    }
+    if case.kind == "poster":
+        found |= _read(case.graph, case.source, ours)
+    return found
+
+
+def _read(graph: Graph | None, source: Pixels, ours: Pixels) -> Measures:
+    """Share of characters that are read, before and after; nothing where they are of no known script."""
+    read = [judging.characters_read(graph, each) for each in (source, ours)]
+    return {} if read[0] is None or read[1] is None else {"read before": read[0], "read": read[1]}
 
 
 def _blind(source: Pixels, ours: Pixels, bicubic: Pixels) -> Measures:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +27,9 @@ from training.keeping import folder_for, made_once
 from training.manifest import digests
 from training.refiner.degradations import Pipeline
 from training.vae.data import SOURCES
-from training.world.kinds import Pixels
-from training.world.tasks.pictures import DETAIL, KINDS
+from training.world.kinds import Graph, Pixels
+from training.world.report import Report
+from training.world.tasks.pictures import DETAIL, KINDS, kind_of
 from wanimage.enlarging import cells_of
 from wanimage.images import CELL, fit_grid, resize
 from wanimage.limits import target_size
@@ -56,9 +56,9 @@ class DataConfig:
 
     pool: int = 1600
     """Pictures."""
-    crops: int = 10
+    crops: int = 6
     """K, of each picture."""
-    crop: int = 16
+    crop: int = 24
     """c."""
     sources: dict[str, float] = field(
         default_factory=lambda: {
@@ -73,9 +73,9 @@ class DataConfig:
     """Share of pictures that are larger than visualizers draw, as people bring them."""
     square: float = 0.6
     """Share of pictures as wide as high."""
-    edges: tuple[int, ...] = (2048, 2048, 2048, 2048, 2048, 1024, 1536, 3072)
+    edges: tuple[int, ...] = (2048, 2048, 2048, 2048, 2048, 2048, 1536, 3072)
     """Long edges of the truth, by lot."""
-    repair: float = 0.5
+    repair: float = 0.4
     """Share of pictures that are badly treated."""
     lively: float = 0.8
     """Share of crops that are drawn by how much there is to see in them."""
@@ -88,6 +88,26 @@ class DataConfig:
             raise ValueError(
                 f"edges {self.edges} make pictures of {shortest:.0f} pixels, crops need {self.crop * CELL}"
             )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture, large and true, and what is left of it."""
+
+    kind: str
+    graph: Graph | None
+    """What it shows, for `kind`'s verifier; None of the sources that nothing is said about."""
+    prompt: str
+    truth: Pixels
+    source: Pixels
+    """Small and degraded."""
+    repair: bool
+    """Whether it was badly treated."""
+
+    def verdict(self, picture: Pixels) -> Report:
+        """What the verifier finds in a picture of any size, seen at the source's; needs a `graph`."""
+        assert self.graph is not None, f"nothing is known of {self.kind}"
+        return kind_of(self.kind).verify(self.graph, resize(picture, *self.source.shape[:2]))
 
 
 @dataclass(frozen=True)
@@ -132,29 +152,29 @@ class Studio:
     def make(self, index: int) -> Pair:
         """Pair number `index`."""
         rng = np.random.default_rng([self.config.seed, index])
-        name, prompt, truth, source, repair = self.case(rng)
-        enlarged = enlargement_of(source, truth.shape[:2])
-        true = enlargement_of(truth, truth.shape[:2])
-        grid = cells_of(enlarged.size)
-        corners = self._corners(rng, truth, grid)
+        case = self.case(rng)
+        size = (case.truth.shape[0], case.truth.shape[1])
+        enlarged, true = (enlargement_of(picture, size) for picture in (case.source, case.truth))
+        grid = cells_of(size)
+        corners = self._corners(rng, case.truth, grid)
         tiles = [_crop(corner, grid, self.config.crop) for corner in corners]
         clean, low = (
             torch.stack([encode_tile(self.vae, e, tile) for tile in tiles]) for e in (true, enlarged)
         )
-        return Pair(name, prompt, repair, enlarged.scale, grid, corners, clean, low)
+        return Pair(case.kind, case.prompt, case.repair, enlarged.scale, grid, corners, clean, low)
 
-    def case(self, rng: Rng) -> tuple[str, str, Pixels, Pixels, bool]:
-        """Kind, prompt, truth, what is left of it, and whether it was badly treated."""
+    def case(self, rng: Rng) -> Case:
+        """Draw a picture and treat it."""
         config = self.config
         name = str(rng.choice(list(config.sources), p=_shares(config.sources)))
         grid = self._grid(rng, name)
         small = (grid[0] * CELL, grid[1] * CELL)
         long_edge = int(rng.choice(config.edges))
         size = target_size(small, max(long_edge, *small), "long_edge")
-        draw, prompt = _drawing(rng, name, grid, config.split)
-        truth = draw(*size)
+        graph, prompt, truth = _drawn(rng, name, grid, size, config.split)
         repair = bool(rng.random() < config.repair)
-        return name, prompt, truth, self.suffer(rng, resize(truth, *small), prompt, repair), repair
+        source = self.suffer(rng, resize(truth, *small), prompt, repair)
+        return Case(name, graph, prompt, truth, source, repair)
 
     def suffer(self, rng: Rng, picture: Pixels, prompt: str, repair: bool) -> Pixels:
         """What is left of a small picture: badly treated for repair, else as good visualizers leave it."""
@@ -238,16 +258,15 @@ class Kept:
         return _load(path)
 
 
-def _drawing(
-    rng: Rng, name: str, grid: tuple[int, int], split: str
-) -> tuple[Callable[[int, int], Pixels], str]:
-    """How a random picture of a kind is drawn at a size (height, width), and what is said of it."""
+def _drawn(
+    rng: Rng, name: str, grid: tuple[int, int], size: tuple[int, int], split: str
+) -> tuple[Graph | None, str, Pixels]:
+    """What a random picture of a kind shows, what is said of it, and it at `size` (height, width)."""
     if name in PLAIN:
-        seed = int(rng.integers(2**31))
-        return lambda height, width: SOURCES[name](np.random.default_rng(seed), height, width, split), ""
+        return None, "", SOURCES[name](np.random.default_rng(int(rng.integers(2**31))), *size, split)
     kind = KINDS[name]
     graph = kind.sample(rng, split, grid)
-    return lambda height, width: kind.draw(graph, height, width), kind.phrase(graph)
+    return graph, kind.phrase(graph), kind.draw(graph, *size)
 
 
 def _planes(picture: Pixels) -> Tensor:

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from training.refiner.data import MULTIPLE, Batch, Batches
 from training.refiner.loss import flow_loss
-from training.refiner.pairs import Studio
-from training.world.kinds import Graph
+from training.refiner.pairs import Case, Studio
 from training.world.tasks.pictures import kind_of
 from wanimage.images import CELL, Rgba, resize
 from wanimage.models.refiner import Prompt, Refiner, state_at, step
@@ -53,16 +52,6 @@ LEVELS = levels(MODES[Mode.REPAIR].start, 4)
 
 
 @dataclass(frozen=True)
-class Case:
-    """One small picture, its prompt, and what it should show."""
-
-    source: Rgba
-    kind: str
-    graph: Graph
-    prompt: str
-
-
-@dataclass(frozen=True)
 class RewardBatch:
     """What a step needs."""
 
@@ -88,13 +77,12 @@ class RewardBatches:
         clear = resize(kind.draw(graph, 64 * CELL, 64 * CELL), 8 * CELL, 8 * CELL)
         with torch.inference_mode():
             source = self.studio.suffer(rng, clear, prompt, repair=True)
-        return RewardBatch(Case(source, name, graph, prompt), self.anchors.batch_at(number))
+        return RewardBatch(Case(name, graph, prompt, clear, source, True), self.anchors.batch_at(number))
 
 
 def score(case: Case, picture: Rgba) -> float:
-    """Share of what the verifier asks that a refinement shows, at the size of its source."""
-    small = resize(picture, *case.source.shape[:2])
-    return kind_of(case.kind).verify(case.graph, small).score()
+    """Share of what the verifier asks that a refinement shows."""
+    return case.verdict(picture).score()
 
 
 def reward_loss(

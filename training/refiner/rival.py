@@ -98,7 +98,8 @@ def batch(studio: Studio, step: int, count: int = 8, side: int = 48) -> tuple[Te
     times the size."""
     rng = np.random.default_rng([studio.config.seed, 3, step])
     with torch.inference_mode():
-        _, _, truth, source, _ = studio.case(rng)
+        case = studio.case(rng)
+    source, truth = case.source, case.truth
     scale = truth.shape[0] // source.shape[0]
     planes, true = (premultiplied(torch.from_numpy(p.copy())[None])[0] for p in (source, truth))
     small, large = [], []

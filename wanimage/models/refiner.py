@@ -9,6 +9,8 @@ Unusual here:
   is bicubic enlargement.
 - Attention is windowed: the cells of a window see their window and a halo of `halo` cells around it. Windows
   overlap by their halos, so no cell lies at a border, and cost is linear in pixels.
+- Beside attention, neighbouring cells mix within the SwiGLU, by a depthwise convolution that begins at zero
+  (as in SANA, Xie et al. 2024): edges run through cells, and to learn that from attention alone is slow.
 - Beside their surroundings cells see the prompt: keys and values of the family's frozen understanding branch,
   un-rotated, as the visualizer takes them (`rope.py`).
 
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wanimage.models.attention import Backend, attend
-from wanimage.models.blocks import HeadNorm, SwiGlu, Table, TimestepEmbedding, modulate
+from wanimage.models.blocks import HeadNorm, Table, TimestepEmbedding, modulate
 from wanimage.models.rope import RopeConfig, rope_table, rotate
 
 PLACE_WAVES = 4
@@ -52,7 +54,7 @@ class RefinerConfig:
     latent_channels: int = 48
     window: int = 8
     """Cells a side of a window."""
-    halo: int = 2
+    halo: int = 4
     """Cells around its window that a cell sees, too."""
     rope: RopeConfig = field(default_factory=RopeConfig)
 
@@ -192,7 +194,7 @@ class Refiner(nn.Module):
     def flops(self, rows: int, columns: int, tokens: int) -> int:
         """Floating-point operations of one evaluation of a tile with a prompt of so many tokens."""
         c = self.config
-        cell = 2 * c.depth * (4 * c.width**2 + 3 * c.width * c.ffn)
+        cell = 2 * c.depth * (4 * c.width**2 + 3 * c.width * c.ffn + 9 * c.ffn)
         seen = (c.window + 2 * c.halo) ** 2 + tokens
         ends = 2 * c.width * c.latent_channels * (2 * 9 + 1)
         return rows * columns * (cell + ends + 4 * c.depth * c.width * seen)
@@ -205,7 +207,7 @@ class Block(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.zeros(6, config.width))
         self.attention = WindowAttention(config, backend)
-        self.ffn = SwiGlu(config.width, config.ffn)
+        self.ffn = LocalSwiGlu(config.width, config.ffn)
         with torch.no_grad():  # order: shift, scale, gate of attention; shift, scale, gate of the SwiGLU
             self.table[2] = self.table[5] = 0.5
 
@@ -216,6 +218,24 @@ class Block(nn.Module):
         s1, c1, g1, s2, c2, g2 = (shifts + self.table).unbind(-2)
         x = x + g1 * self.attention(modulate(x, s1, c1), table, text, seen)
         return x + g2 * self.ffn(modulate(x, s2, c2))
+
+
+class LocalSwiGlu(nn.Module):
+    """SwiGLU whose hidden features are those of a cell and, by a convolution, of the eight around it."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.near = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+        nn.init.zeros_(self.near.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, h, w, W]` to the same."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        hidden = functional.silu(gate) * up
+        near = self.near(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.down(hidden + near)
 
 
 class WindowAttention(nn.Module):
