@@ -181,7 +181,7 @@ def keep_shades(picture: Rgba, enlarged: Enlargement) -> Rgba:
     (Irani and Peleg 1991), of what squares of `SHADE` source pixels lack on average."""
     source = enlarged.planes
     small = premultiplied(torch.from_numpy(resize(picture, *source.shape[1:]).copy())[None])[0]
-    coarse = [-(-side // SHADE) for side in source.shape[1:]]
+    coarse = (-(-source.shape[1] // SHADE), -(-source.shape[2] // SHADE))
     missing = Enlargement(functional.adaptive_avg_pool2d(source - small, coarse), enlarged.size)
     settled = np.empty_like(picture)
     for tile in tiles_of(cells_of(enlarged.size)):

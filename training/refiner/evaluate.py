@@ -202,6 +202,8 @@ def _blind(source: Pixels, ours: Pixels, bicubic: Pixels) -> Measures:
         "deltaE": judging.colour_shift(source, ours),
         "sharpness": judging.sharpness(ours),
         "sharpness bicubic": judging.sharpness(bicubic),
+        "tenengrad": judging.tenengrad(ours),
+        "tenengrad bicubic": judging.tenengrad(bicubic),
         "seam": judging.seam(ours, bicubic),
     }
 

@@ -32,6 +32,7 @@ __all__ = [
     "same_verdicts",
     "seam",
     "sharpness",
+    "tenengrad",
 ]
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
@@ -54,9 +55,13 @@ def colour_shift(before: Pixels, after: Pixels) -> float:
 def sharpness(picture: Pixels) -> float:
     """Steepness of the steepest hundredth of a picture: the 99th percentile of the luminance's gradient, a
     pixel. No reference is needed."""
-    grey = _on_white(picture) @ np.array([0.299, 0.587, 0.114])
-    steep = np.hypot(ndimage.sobel(grey, 0), ndimage.sobel(grey, 1)) / 8
-    return float(np.percentile(steep, 99))
+    return float(np.percentile(_steepness(picture), 99))
+
+
+def tenengrad(picture: Pixels) -> float:
+    """Mean square of the luminance's gradient, in thousandths (Krotkov 1988): a sharper edge has more
+    of it, though it covers fewer pixels. No reference is needed."""
+    return float(1000 * np.square(_steepness(picture)).mean())
 
 
 def seam(picture: Pixels, bicubic: Pixels) -> float:
@@ -119,6 +124,12 @@ def characters_read(graph: Graph, picture: Pixels) -> float | None:
 def _cut(picture: Pixels, x: float, y: float, width: float, em: float) -> Pixels:
     top, bottom = max(0, round(y - 1.1 * em)), round(y + 0.45 * em)
     return picture[top:bottom, max(0, round(x - 0.3 * em)) : round(x + width + 0.3 * em)]
+
+
+def _steepness(picture: Pixels) -> np.ndarray:
+    """`[H, W]`, of luminance from 0 to 1."""
+    grey = _on_white(picture) @ np.array([0.299, 0.587, 0.114])
+    return np.hypot(ndimage.sobel(grey, 0), ndimage.sobel(grey, 1)) / 8
 
 
 def _on_white(picture: Pixels) -> np.ndarray:
