@@ -38,8 +38,6 @@ ENCODE_MARGIN = 2
 """Cells around a tile that the encoder is shown."""
 DECODE_HALO = 4
 """Cells around a tile that the decoder is shown."""
-
-
 SHADE = 4
 """Source pixels a side of the squares whose mean a refinement keeps."""
 
@@ -79,7 +77,7 @@ def levels(start: Level, steps: int) -> list[Level]:
 
 def enlargement_of(source: Rgba, size: tuple[int, int]) -> Enlargement:
     """The enlargement of straight RGBA `[H, W, 4]` uint8 to `size` (height, width)."""
-    return Enlargement(premultiplied(torch.from_numpy(source.copy())[None])[0], size)
+    return Enlargement(_planes(source)[0], size)
 
 
 def encode_tile(vae: Vae, enlarged: Enlargement, tile: Tile, margin: int = ENCODE_MARGIN) -> Tensor:
@@ -166,6 +164,11 @@ def decode_tile(vae: Vae, latent: Tensor, tile: Tile, halo: int = DECODE_HALO) -
     return np.asarray(straight(planes[:, :, *wide.inside(CELL)])[0].numpy())
 
 
+def _planes(picture: Rgba) -> Tensor:
+    """Premultiplied `[1, 4, H, W]` in [-1, 1] of straight RGBA."""
+    return premultiplied(torch.from_numpy(picture.copy())[None])
+
+
 def blank(grid: tuple[int, int]) -> Rgba:
     """Room for the decoded tiles of a picture of `grid` cells, `[H, W, 4]` uint8."""
     return np.zeros((grid[0] * CELL, grid[1] * CELL, 4), np.uint8)
@@ -180,13 +183,13 @@ def keep_shades(picture: Rgba, enlarged: Enlargement) -> Rgba:
     """The refined picture `[H, W, 4]` with the broad shades of its source: one round of back-projection
     (Irani and Peleg 1991), of what squares of `SHADE` source pixels lack on average."""
     source = enlarged.planes
-    small = premultiplied(torch.from_numpy(resize(picture, *source.shape[1:]).copy())[None])[0]
+    small = _planes(resize(picture, *source.shape[1:]))[0]
     coarse = (-(-source.shape[1] // SHADE), -(-source.shape[2] // SHADE))
     missing = Enlargement(functional.adaptive_avg_pool2d(source - small, coarse), enlarged.size)
     settled = np.empty_like(picture)
     for tile in tiles_of(cells_of(enlarged.size)):
         rows, columns = tile.own(CELL)
-        planes = premultiplied(torch.from_numpy(picture[rows, columns].copy())[None])
+        planes = _planes(picture[rows, columns])
         bottom, right = rows.start + planes.shape[2], columns.start + planes.shape[3]
         planes += missing.part((rows.start, bottom), (columns.start, right))
         settled[rows, columns] = straight(planes)[0].numpy()

@@ -30,9 +30,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from wanimage.models.attention import Backend, attend
-from wanimage.models.blocks import HeadNorm, Table, TimestepEmbedding, modulate
+from wanimage.models.blocks import HeadNorm, SwiGlu, Table, TimestepEmbedding, modulate
 from wanimage.models.rope import RopeConfig, rope_table, rotate
 
 PLACE_WAVES = 4
@@ -220,14 +221,12 @@ class Block(nn.Module):
         return x + g2 * self.ffn(modulate(x, s2, c2))
 
 
-class LocalSwiGlu(nn.Module):
+class LocalSwiGlu(SwiGlu):
     """SwiGLU whose hidden features are those of a cell and, by a convolution, of the eight around it."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.near = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        super().__init__(width, hidden)
+        self.near = skip_init(nn.Conv2d, hidden, hidden, 3, padding=1, groups=hidden, bias=False)
         nn.init.zeros_(self.near.weight)
 
     def forward(self, x: Tensor) -> Tensor:
