@@ -15,7 +15,7 @@ from training.vae.export import load as load_vae
 from training.visualizer.__main__ import run
 from training.visualizer.config import paper, tiny
 from training.visualizer.data import Batches, Group, in_two
-from training.visualizer.kept import Drawn, Kept, draw, emphasised
+from training.visualizer.kept import Drawn, Kept, draw, emphasised, load
 from training.visualizer.loss import channel_weights, visualizer_loss
 from training.visualizer.naming import NOTHING, NUMBERS, UNSAID, Learner, nouns
 from training.visualizer.tasks import (
@@ -120,6 +120,17 @@ def test_batches_depend_on_the_step_alone(batches):
     assert [g.name for g in batches.batch_at(7)] == ["single", "series", "wide"]
     alone = replace(batches, config=replace(batches.config, turns=("alone",)))
     assert [g.name for g in alone.batch_at(4)] == ["single"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_config_says_how_often_aspects_are_others_and_things_strangers(batches, tmp_path, share):
+    extracted = replace(SHARES, edits={"extract": 1.0})
+    mixture = {"others": share, "strangers": share, "turns": ("references",), "shares": extracted}
+    config = replace(batches.config, **mixture)
+    replace(batches, config=config, kept=Kept(tmp_path)).batch_at(0)
+    drawn = load(*tmp_path.glob("*.safetensors"))
+    assert all((row.grids != [BASE]) == bool(share) for row in drawn["single"])
+    assert all(bool(row.nouns.eq(UNSAID).any()) == bool(share) for row in drawn["references"])
 
 
 def test_many_rows_are_cut_where_least_is_padded():

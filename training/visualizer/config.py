@@ -30,19 +30,20 @@ class VisualizerTraining:
 
 _BREADTH = Shares(
     kinds={
-        "core": 0.06, "packed": 0.18, "arranged": 0.2, "rich": 0.16, "crowd": 0.3, "sticker": 0.04,
-        "portrait": 0.04, "palette": 0.02,
+        "core": 0.04, "packed": 0.16, "arranged": 0.22, "rich": 0.12, "crowd": 0.25, "sticker": 0.06,
+        "portrait": 0.12, "palette": 0.03,
     },
     edits={
         "edit_add": 0.1, "edit_remove": 0.04, "edit_replace": 0.1, "edit_recolor": 0.1, "edit_move": 0.12,
-        "edit_background": 0.1, "edit_restyle": 0.08, "edit_portrait": 0.04, "extract": 0.1, "compose": 0.16,
+        "edit_background": 0.1, "edit_restyle": 0.06, "edit_portrait": 0.04, "extract": 0.12, "compose": 0.16,
         "next": 0.06,
     },
 )  # fmt: skip
 """Where the whole catalogue is learned, 1,800 drawings of which each is to be seen often, and what is copied
 from references of them."""
 _BREADTH_TURNS: tuple[Turn, ...] = (
-    "references", "references", "wide", "wide", "references", "references", "series", "series"
+    "references", "references", "wide", "wide", "references", "references",
+    "references", "references", "series", "series",
 )  # fmt: skip
 """Each twice, for the two batches of a step."""
 
@@ -70,12 +71,14 @@ def nano() -> tuple[VisualizerTraining, ...]:
             model=MotConfig.nano(),
             loop=loop(1000, 1e-3, decay=0.6, accumulate=2),
             data=DataConfig(
-                singles=16,
+                singles=18,
+                others=0.5,
                 references=8,
-                wide=12,
+                wide=8,
                 series=1,
                 turns=_BREADTH_TURNS,
                 shares=_BREADTH,
+                strangers=0.15,
                 distinct_steps=2000,
                 seed=2,
             ),

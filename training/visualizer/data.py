@@ -20,6 +20,7 @@ from torch import Tensor
 
 from training.loop import autocast
 from training.visualizer.kept import Drawn, Kept, draw
+from training.visualizer.strangers import estranged
 from training.visualizer.tasks import (
     BASE,
     Shares,
@@ -41,7 +42,7 @@ CUT_FROM = 8
 """Rows from which a group is cut in two."""
 LETTERS_A_TOKEN = 4
 """Of a prompt, about."""
-WIDE = {"core": 0.3, "packed": 0.2, "arranged": 0.1, "rich": 0.1, "crowd": 0.3}
+WIDE = {"core": 0.25, "packed": 0.2, "arranged": 0.15, "rich": 0.1, "crowd": 0.3}
 """Kinds of the pictures of other aspects, by share."""
 Turn = Literal["references", "fine", "series", "wide"]
 TURNS: tuple[Turn, ...] = ("references", "fine", "references", "series")
@@ -52,7 +53,9 @@ class DataConfig:
     """The mixture of tasks."""
 
     singles: int = 32
-    """Single pictures on the base grid, every step."""
+    """Single pictures, every step, on the base grid."""
+    others: float = 0.0
+    """Those of them that have another aspect."""
     references: int = 12
     """Pictures after references, every other step."""
     fine: int = 5
@@ -65,6 +68,8 @@ class DataConfig:
     """What stands beside the base pictures, step by step: `references`, `fine`, `series` with pictures of
     other aspects, or these without a series, `wide`."""
     shares: Shares = field(default_factory=Shares)
+    strangers: float = 0.0
+    """Pictures after references in which things look like nothing that their words tell."""
     least_db: float = 0.0
     """Only what the VAE itself shows at least so well, dB; 0 takes all. SFT's curation (report 4.2.3)."""
     easy_steps: int = 0
@@ -125,7 +130,7 @@ class Batches:
     def _mixed(self, step: int) -> dict[str, list[Task]]:
         rng, config = np.random.default_rng((self.config.seed, step)), self.config
         shares, turn = config.shares, config.turns[step % len(config.turns)]
-        groups = {"single": [text_to_image(rng, kinds=shares.kinds) for _ in range(config.singles)]}
+        groups = {"single": [self._single(rng) for _ in range(config.singles)]}
         if turn == "fine":
             groups["fine"] = [fine(rng, shares) for _ in range(config.fine)]
         elif turn in ("series", "wide"):
@@ -133,9 +138,17 @@ class Batches:
                 groups["series"] = [series(rng, names=shares.series) for _ in range(config.series)]
             groups["wide"] = [wide(rng) for _ in range(config.wide)]
         elif turn == "references":
-            some = range(config.references)
-            groups["references"] = [after_references(rng, names=shares.edits) for _ in some]
+            groups["references"] = [self._referring(rng) for _ in range(config.references)]
         return {name: tasks for name, tasks in groups.items() if tasks}
+
+    def _single(self, rng: np.random.Generator) -> Task:
+        if rng.random() < self.config.others:
+            return wide(rng)
+        return text_to_image(rng, kinds=self.config.shares.kinds)
+
+    def _referring(self, rng: np.random.Generator) -> Task:
+        task = after_references(rng, names=self.config.shares.edits)
+        return estranged(task, rng) if rng.random() < self.config.strangers else task
 
     @torch.no_grad()
     def _draw(self, groups: dict[str, list[Task]]) -> dict[str, list[Drawn]]:

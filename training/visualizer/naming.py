@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.world.assets.concepts import CATALOGUE
-from training.world.assets.sprites import sprite
 from training.world.pixels import cells_of, paste
-from training.world.scenes.render import box_of
+from training.world.scenes.render import box_of, drawing
 from training.world.scenes.scene import Scene, members
 from training.world.tasks.sample import CELL, Frame
 from wanimage.models.mot import Mot
 
 NOTHING, UNSAID = 0, -1
-"""A cell without an object, and one of a picture that is no scene of nouns: of it nothing is asked."""
+"""A cell without an object, and one of which nothing is asked: of a picture that is no scene of nouns, or of
+a thing in a guise."""
 NUMBERS = {name: number for number, name in enumerate(CATALOGUE, 1)}
+STRANGE = len(NUMBERS) + 1
 COVERED = 0.1
 """Share of a cell from which an object stands there."""
 
@@ -59,9 +60,11 @@ def nouns(frame: Frame) -> Tensor:
     seen = np.zeros((height, width, 4), np.float32)
     for item in (each for some in frame.scene.objects for each in members(some, height, width)):
         top, left, side = box_of(item, height, width)
-        shape = sprite(item.concept, item.color, side, item.style)[..., 3:] > 0.5
-        paste(seen, shape * np.array([NUMBERS[item.concept], 0, 0, 1], np.float32), top, left)
-    return torch.tensor([_most(cell) for cell in cells_of(seen[..., :1].astype(np.int64), CELL)])
+        number = STRANGE if item.guise else NUMBERS[item.concept]
+        shape = drawing(item, side)[..., 3:] > 0.5
+        paste(seen, shape * np.array([number, 0, 0, 1], np.float32), top, left)
+    found = [_most(cell) for cell in cells_of(seen[..., :1].astype(np.int64), CELL)]
+    return torch.tensor([UNSAID if number == STRANGE else number for number in found])
 
 
 def _most(cell: np.ndarray) -> int:

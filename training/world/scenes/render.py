@@ -31,6 +31,16 @@ def box_of(item: SceneObject, height: int, width: int) -> tuple[int, int, int]:
     return round(item.cy * height - side / 2), round(item.cx * width - side / 2), side
 
 
+def drawing(item: SceneObject, side: int) -> NDArray[np.float32]:
+    """An object as premultiplied RGBA `[side, side, 4]`, in its guise where it has one."""
+    guise = item.guise
+    if guise is None:
+        return sprite(item.concept, item.color, side, item.style)
+    upper, lower = (sprite(name, item.color, side, item.style) for name in (guise.upper, guise.lower))
+    drawn = np.concatenate([upper[: side // 2], lower[side // 2 :]])[..., [*guise.channels, 3]]
+    return np.rot90(drawn[:, ::-1] if guise.mirrored else drawn, guise.turns)
+
+
 def sprite_px(exact: float) -> int:
     """The even side in pixels that stands for an exact one, so that few sprites are rasterised."""
     return max(2, 2 * round(exact / 2)) if exact < 96 else 4 * round(exact / 4)
@@ -41,5 +51,5 @@ def _composite(scene: Scene, canvas: NDArray[np.float32]) -> NDArray[np.float32]
     height, width = canvas.shape[:2]
     for item in (each for some in scene.objects for each in members(some, height, width)):
         top, left, side = box_of(item, height, width)
-        paste(canvas, sprite(item.concept, item.color, side, item.style), top, left)
+        paste(canvas, drawing(item, side), top, left)
     return canvas

@@ -33,11 +33,23 @@ _ROWS = {
 
 
 @dataclass(frozen=True)
+class Guise:
+    """How an object is drawn that does not look like its noun: the upper half of one noun above the lower
+    half of another, mirrored, turned by quarters, its colour channels exchanged."""
+
+    upper: str
+    lower: str
+    mirrored: bool = False
+    turns: int = 0
+    channels: tuple[int, int, int] = (0, 1, 2)
+
+
+@dataclass(frozen=True)
 class SceneObject:
     """One object: a concept of `concepts.CATALOGUE`, with a colour word where the concept is colourable.
 
     `style` is one of `concepts.STYLES`. With a `count` above 1 it is a group of equal objects of this `size`
-    around its center; `members` places them.
+    around its center; `members` places them. No verifier knows an object in a `guise`.
     """
 
     concept: str
@@ -47,6 +59,7 @@ class SceneObject:
     size: float = 0.33
     style: str = "flat"
     count: int = 1
+    guise: Guise | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MOST:
