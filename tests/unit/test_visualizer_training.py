@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from tests.families import build_family
+from training.export import export
 from training.vae.export import load as load_vae
 from training.visualizer.__main__ import run
 from training.visualizer.config import paper, tiny
 from training.visualizer.data import Batches, Group, in_two
 from training.visualizer.kept import Drawn, Kept, draw, emphasised, load
 from training.visualizer.loss import channel_weights, visualizer_loss
+from training.visualizer.mean import mean
 from training.visualizer.naming import NOTHING, NUMBERS, UNSAID, Learner, nouns
 from training.visualizer.tasks import (
     BASE,
@@ -364,3 +366,23 @@ def test_paper_config_builds_its_first_step_at_a_tiny_width():
     mot = Mot(replace(stage.model, **shape, rope=TINY.model.rope))
     assert mot.config.text_scope is TextScope.CAUSAL
     assert [(s.name, s.loop.steps) for s in paper()] == [("pt", 713_000), ("ct", 223_000), ("sft", 13_000)]
+
+
+def test_a_mean_lies_between_the_weights_of_two_runs_and_tells_of_both(family, tmp_path):
+    config = json.loads((family / "mot.json").read_text())["config"]
+    begun = {name: value.float() for name, value in load_file(family / "mot.safetensors").items()}
+    for name, moved in (("before", 0.0), ("after", 1.0)):
+        export("mot", {k: v + moved for k, v in begun.items()}, config, tmp_path / name, {"stage": name})
+    mean(tmp_path / "before", tmp_path / "after", 0.25, tmp_path / "mean")
+    found = load_file(tmp_path / "mean/mot.safetensors")
+    assert all(torch.allclose(found[k].float(), v + 0.25, atol=2e-3) for k, v in begun.items())
+    lineage = json.loads((tmp_path / "mean/mot.json").read_text())["training"]
+    assert (lineage["before"]["stage"], lineage["after"]["stage"]) == ("before", "after")
+
+
+def test_models_of_other_sizes_have_no_mean(family, tmp_path):
+    config = json.loads((family / "mot.json").read_text())["config"]
+    for name, width in (("before", 1), ("after", 2)):
+        export("mot", {}, config | {"width": width}, tmp_path / name, {})
+    with pytest.raises(ValueError, match="other sizes"):
+        mean(tmp_path / "before", tmp_path / "after", 0.5, tmp_path / "mean")
