@@ -10,10 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
-from safetensors.torch import load_file
-from torch import Tensor
-
 from training.export import export
+from wanimage.models.mot import Mot
 
 
 def main() -> None:
@@ -37,16 +35,11 @@ def mean(before: Path, after: Path, share: float, out: Path) -> None:
     begun, ended = (json.loads((folder / "mot.json").read_text()) for folder in (before, after))
     if begun["config"] != ended["config"]:
         raise ValueError(f"{before} and {after} hold models of other sizes")
-    first, second = (tensors_of(folder) for folder in (before, after))
+    first, second = (Mot.load(folder).state_dict() for folder in (before, after))
     tensors = {name: (1 - share) * value + share * second[name] for name, value in first.items()}
     run = {name: said for name, said in ended["training"].items() if name != "before"}
     lineage = {"stage": "visualizer/mean", "share": share, "after": run, "before": begun["training"]}
     export("mot", tensors, begun["config"], out, lineage)
-
-
-def tensors_of(folder: Path) -> dict[str, Tensor]:
-    """The weights in fp32."""
-    return {name: value.float() for name, value in load_file(folder / "mot.safetensors").items()}
 
 
 if __name__ == "__main__":
